@@ -1,0 +1,122 @@
+"""`mird build`."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from million_ird.cli.output import ConfigFile, Json, Output, Quiet, Sets, Verbose, table
+
+if TYPE_CHECKING:
+    from million_ird.curate.estimate import Estimate
+    from million_ird.curate.summary import BuildSummary
+
+EXAMPLE = "Example: mird build photos/ more.tar --out DIR --preset photos --set policy.resolution.min_side=512"
+
+
+class Preset(StrEnum):
+    """Built-in sets of thresholds."""
+
+    photos = "photos"
+    lsdir = "lsdir"
+    million_ird = "million-ird"
+
+
+class ExecutorName(StrEnum):
+    """Where the work is done."""
+
+    local = "local"
+
+
+def command(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...", help="Folders, images, .tar, .zip, globs, fsspec addresses.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder to work in.")] = ...,  # type: ignore[assignment]
+    preset: Annotated[Preset, typer.Option(help="Built-in thresholds to start from.")] = Preset.photos,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes; default: one per core.", show_default=False)
+    ] = None,
+    executor: Annotated[ExecutorName, typer.Option(help="Where the work is done.")] = ExecutorName.local,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Take the first N inputs only.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete what a former build left in DIR first.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where an input could not be used.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, count and estimate; write nothing.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Turn photos into a de-duplicated, filtered dataset with a ledger, a card and a report."""
+    output = Output(quiet, verbose, json)
+    with output.guarded():
+        from million_ird.curate.settings import load_config
+
+        overrides = [*(sets or [])]
+        if workers is not None:
+            overrides.append(f"run.workers={workers}")
+        if limit is not None:
+            overrides.append(f"sources.limit={limit}")
+        settings = load_config(preset.value, config, overrides)
+        if dry_run:
+            from dataclasses import asdict
+
+            from million_ird.curate.estimate import estimate
+
+            found = estimate(sources or [], settings)
+            output.result(asdict(found), _estimate(found))
+            return
+        from million_ird.curate.stages import build
+
+        with output.progress() as watch:
+            summary = build(sources or [], out, settings, fresh=fresh, watch=watch)
+        for warning in summary.warnings:
+            output.warn(warning)
+        output.result(summary.as_dict(), text(summary))
+        if strict and summary.unusable:
+            output.warn(f"--strict: {summary.unusable} inputs could not be used")
+            raise typer.Exit(3)
+
+
+def text(summary: BuildSummary) -> str:
+    """The funnel and where the results lie, for people."""
+    left = summary.inputs
+    rows = [["inputs", "", f"{left:,}"]]
+    for reason, count in summary.reasons.items():
+        left -= count
+        rows.append([f"  {reason}", f"-{count:,}", f"{left:,}"])
+    rows.append(["kept", "", f"{summary.kept:,}"])
+    lines = [table(rows, right=(1, 2))]
+    if summary.skipped:
+        lines.append("passed over: " + ", ".join(f"{count:,} {kind}" for kind, count in summary.skipped.items()))
+    if summary.remedy:
+        lines.append(f"unmeasured: run `{summary.remedy}` to measure only those")
+    if summary.up_to_date:
+        lines.append("nothing to do: this build is finished")
+    elif summary.dataset:
+        rate = f", {summary.measured / summary.seconds:,.1f} images/s" if summary.measured and summary.seconds else ""
+        samples = summary.dataset["samples"]
+        lines.append(f"{samples:,} rows, {summary.dataset['bytes'] / 1e6:,.1f} MB in {summary.seconds:.1f} s{rate}")
+    lines.append(f"report: {shlex.quote(summary.out)}/report.html   dataset: {shlex.quote(summary.out)}/dataset")
+    return "\n".join(lines)
+
+
+def _estimate(found: Estimate) -> str:
+    statuses = ", ".join(f"{count} {name}" for name, count in found.statuses.items())
+    rows = [
+        ["inputs", f"{found.inputs:,}"],
+        ["bytes", f"{found.input_bytes / 1e6:,.1f} MB"],
+        ["sample", f"{found.sampled} measured: {statuses}"],
+        ["speed", f"{found.images_per_second:,.1f} images/s per worker"],
+        ["time", f"{found.seconds:,.0f} s with {found.workers} workers (measuring; export adds reading and writing)"],
+        ["memory", f"{found.memory_bytes / 1e6:,.0f} MB"],
+        ["money", f"{found.money:,.4f} at run.price_per_core_hour"],
+    ]
+    return table(rows) + "\nnothing was written"

@@ -1,0 +1,40 @@
+"""All commands of `mird`, one file each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from million_ird import __version__
+from million_ird.cli import build, config, decide, doctor, explain, report
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Make image-restoration data: build, de-duplicate and filter image datasets with a decision for every input.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"mird {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def mird(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The options of `mird` itself."""
+
+
+app.command("build", epilog=build.EXAMPLE)(build.command)
+app.command("decide", epilog=decide.EXAMPLE)(decide.command)
+app.command("report", epilog=report.EXAMPLE)(report.command)
+app.command("explain", epilog=explain.EXAMPLE)(explain.command)
+app.command("config", epilog=config.EXAMPLE)(config.command)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.command)

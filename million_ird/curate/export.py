@@ -1,0 +1,224 @@
+"""Kept rows to a dataset: Parquet that `datasets` opens, a folder, or tars; whole images or patches."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from million_ird.curate.patches import cut, patch_lines, patch_meters
+from million_ird.curate.plan import Plan, shard_items
+from million_ird.curate.settings import BuildConfig
+from million_ird.curate.survey import Line
+from million_ird.curate.writers import Sample, dataset_columns, write_file
+from million_ird.errors import BadImage, OutputError
+from million_ird.images import decode, encode_jpeg, encode_png, read_header, strip_metadata
+from million_ird.images.metadata import STRIPPABLE
+from million_ird.meters import Meter
+from million_ird.records import Item
+from million_ird.sources import Reader, SourceSpec
+from million_ird.tables import read_json, read_parts, write_json
+
+PARTIAL = "dataset.partial"
+DONE = ".done"
+"""Folder of marks of finished files, within what they are about, so that neither outlives the other."""
+FILES_PER_FOLDER = 9000
+"""Rows in one output file at most: the Hub takes 10,000 files in a folder."""
+
+_SUFFIX = {
+    "jpeg": ".jpg",
+    "png": ".png",
+    "webp": ".webp",
+    "bmp": ".bmp",
+    "tiff": ".tif",
+    "avif": ".avif",
+    "heif": ".heic",
+}
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """One output file: which rows of the run it holds (row numbers in plan order)."""
+
+    number: int
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ExportTask:
+    """The picklable task: write output file number n, whole.
+
+    Attributes:
+        out: the run's folder.
+        specs: its sources.
+        config: its configuration.
+        files: what goes where.
+        shard_size: inputs per shard of the plan.
+        folder: where the files are gathered.
+    """
+
+    out: str
+    specs: tuple[SourceSpec, ...]
+    config: BuildConfig
+    files: tuple[ExportFile, ...]
+    shard_size: int
+    folder: str
+
+    @cached_property
+    def reader(self) -> Reader:
+        """One per process."""
+        return Reader(self.specs)
+
+    def close(self) -> None:
+        """Let go of what reading holds open."""
+        self.reader.close()
+
+    @cached_property
+    def patch_judges(self) -> tuple[list[Meter], list[Line]]:
+        """What patches are measured and judged by; one set per process."""
+        return patch_meters(self.config), patch_lines(self.config)
+
+    def __call__(self, number: int, progress: Callable[[int], None]) -> dict[str, int]:
+        """Returns:
+        "samples" and "bytes" written; of a file that a former run has finished too.
+        """
+        mark = Path(self.folder) / DONE / f"{number:05d}.json"
+        done = read_json(mark)
+        if done is None:
+            done = write_file(Path(self.folder), number, len(self.files), self._samples(number, progress), self.config)
+            write_json(mark, done)
+        return done
+
+    def _samples(self, number: int, progress: Callable[[int], None]) -> Iterator[Sample]:
+        shard, items, rows = -1, [], []
+        for row in self.files[number].rows:
+            if row // self.shard_size != shard:
+                shard = row // self.shard_size
+                items = shard_items(Path(self.out), shard)
+                rows = read_parts(Path(self.out) / "ledger" / "base", shard + 1, first=shard).to_pylist()
+            within = row % self.shard_size
+            yield from self._of_image(items[within], rows[within])
+            progress(1)
+
+    def _of_image(self, item: Item, row: dict[str, Any]) -> Iterator[Sample]:
+        data = self._bytes(item, row)
+        facts = {name: row[name] for name in dataset_columns(self.config)}
+        if self.config.export.patch is not None:
+            for patch in cut(data, facts, *self.patch_judges, self.config):
+                yield replace(patch, name=f"{row['key']}_{patch.name}")
+            return
+        image, suffix = _encoded(data, row["format"], self.config)
+        yield Sample(row["key"], suffix, image, facts)
+
+    def _bytes(self, item: Item, row: dict[str, Any]) -> bytes:
+        try:
+            data = self.reader.read(item)
+        except BadImage as bad:
+            raise OutputError(
+                f"{item.uri}: measured but now {bad.detail}; bring it back, or build with --fresh"
+            ) from bad
+        if hashlib.sha256(data).hexdigest() != row["id"]:
+            raise OutputError(f"{item.uri}: has changed since it was measured; build again with --fresh")
+        return data
+
+
+def export_dataset(
+    out: Path,
+    plan: Plan,
+    table: pa.Table,
+    keep: pa.Array,
+    config: BuildConfig,
+    run: Callable[[Any, Sequence[int]], Iterator[tuple[int, dict[str, int]]]],
+    finish: Callable[[Path, dict[str, int]], None],
+) -> dict[str, int]:
+    """Write the dataset of the kept rows beside the old one, then put it in its place.
+
+    Files are gathered in `dataset.partial/<what goes in>`: a killed export goes on with those that are missing, one of
+    other decisions starts over.
+
+    Args:
+        out: the run's folder.
+        plan: its plan.
+        table: the ledger in plan order, with `id` and `bytes`.
+        keep: (N,) bool.
+        config: its `export` section.
+        run: executes the task over file numbers.
+        finish: writes the card into the folder, given the totals.
+
+    Returns:
+        "images" kept, "samples" (rows or patches) and "bytes" written, "files".
+    """
+    rows = np.flatnonzero(keep.to_numpy(zero_copy_only=False))
+    sizes = pc.fill_null(table.column("bytes"), 0).to_numpy()[rows]
+    files = split(rows.tolist(), sizes.tolist(), config.export.file_bytes, FILES_PER_FOLDER)
+    mark = _fingerprint(table, rows, config)
+    folder = out / PARTIAL / mark
+    for other in (out / PARTIAL).iterdir() if (out / PARTIAL).exists() else ():
+        if other.name != mark:
+            shutil.rmtree(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    task = ExportTask(str(out), plan.sources, config, files, plan.shard_size, str(folder))
+    totals = {"images": len(rows), "samples": 0, "bytes": 0, "files": len(files)}
+    for _, written in run(task, range(len(files))):
+        totals["samples"] += written["samples"]
+        totals["bytes"] += written["bytes"]
+    finish(folder, totals)
+    shutil.rmtree(folder / DONE, ignore_errors=True)
+    swap(folder, out / "dataset")
+    shutil.rmtree(out / PARTIAL, ignore_errors=True)
+    return totals
+
+
+def split(rows: Sequence[int], sizes: Sequence[int], most_bytes: int, most_rows: int) -> tuple[ExportFile, ...]:
+    """Consecutive rows cut into files of at most so many bytes and rows; at least one file, which may be empty."""
+    files: list[ExportFile] = []
+    current: list[int] = []
+    total = 0
+    for row, size in zip(rows, sizes, strict=True):
+        if current and (total + size > most_bytes or len(current) == most_rows):
+            files.append(ExportFile(len(files), tuple(current)))
+            current, total = [], 0
+        current.append(row)
+        total += size
+    if current or not files:
+        files.append(ExportFile(len(files), tuple(current)))
+    return tuple(files)
+
+
+def swap(new: Path, place: Path) -> None:
+    """Put a finished folder in its place; the old one is gone only when the new one stands."""
+    old = place.with_name(place.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _fingerprint(table: pa.Table, rows: np.ndarray, config: BuildConfig) -> str:
+    what = hashlib.blake2b(config.export.model_dump_json().encode(), digest_size=8)
+    what.update(config.policy.model_dump_json().encode())
+    for name in table.column("key").take(pa.array(rows)).to_pylist():
+        what.update(name.encode())
+    return what.hexdigest()
+
+
+def _encoded(data: bytes, kind: str, config: BuildConfig) -> tuple[bytes, str]:
+    """An image's bytes as `export.image` asks for them, and the suffix that goes with them."""
+    wanted = config.export.image
+    if wanted == "as_found":
+        return data, _SUFFIX.get(kind, f".{kind}")
+    if wanted == "strip" and kind in STRIPPABLE:
+        return strip_metadata(data), _SUFFIX.get(kind, f".{kind}")
+    rgb = decode(data, read_header(data, config.limits)).rgb
+    if wanted == "jpeg":
+        return encode_jpeg(rgb, config.export.jpeg_quality), ".jpg"
+    return encode_png(rgb), ".png"

@@ -1,0 +1,101 @@
+"""From a run's folder to what the report is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from million_ird.curate.decide import Verdicts
+from million_ird.curate.ledger import measurement_columns, numbers, thumbs
+from million_ird.curate.plan import Plan, shard_items
+from million_ird.curate.rules import DERIVED, lines, values
+from million_ird.curate.settings import BuildConfig
+from million_ird.curate.survey import Survey
+from million_ird.curate.workspace import public
+from million_ird.errors import BadImage
+from million_ird.images import preview, thumbnail
+from million_ird.sources import Reader
+from million_ird.tables import read_parts
+
+_SHOWN_DERIVED = ("short_side", "aspect")
+
+
+def survey(out: Path, plan: Plan, table: pa.Table, verdicts: Verdicts, config: BuildConfig, reader: Reader) -> Survey:
+    """Everything the page shows, as arrays over all rows of the run.
+
+    Args:
+        out: the run's folder; its name is the title.
+        plan: for the way back from a row to its picture.
+        table: the ledger in plan order, with uri, status, width, height, bytes and the measurements.
+        verdicts: what was decided.
+        config: of the run.
+        reader: of the plan's sources, open for as long as the survey is used.
+    """
+    columns = measurement_columns(config)
+    asked = lines(config.policy, config.measure.triage)
+    wanted = [*(n for n in DERIVED if n in _SHOWN_DERIVED or any(x.column == n for x in asked)), *columns]
+    arrays = {name: values(table, name).astype(np.float32) for name in wanted}
+    shown = {
+        name: array for name, array in arrays.items() if not np.isnan(array).all() or name in {x.column for x in asked}
+    }
+    uris = table.column("uri")
+    bytes_in = np.nansum(numbers(table, "bytes"))
+    return Survey(
+        title=config.export.name or out.resolve().name,
+        reasons=verdicts.reasons,
+        codes=verdicts.code,
+        fixed=verdicts.fixed,
+        columns=shown,
+        help={name: (DERIVED.get(name) or columns[name]).help for name in shown},
+        lines=asked,
+        group=np.where(config.policy.near_duplicate.enabled, verdicts.group, -1).astype(np.int32),
+        order=verdicts.order.astype(np.int32),
+        pixels=np.nan_to_num(values(table, "pixels")).astype(np.int64),
+        thumbs=_Thumbs(out, plan),
+        names=lambda row: str(uris[row]),
+        picture=_pictures(out, plan, table, config, reader),
+        config=public(config),
+        facts={
+            "Sources": ", ".join(spec.label for spec in plan.sources),
+            "Input bytes": f"{bytes_in / 1e9:.2f} GB" if bytes_in >= 1e9 else f"{bytes_in / 1e6:.1f} MB",
+            **{f"Passed over: {kind}": f"{count:,}" for kind, count in plan.skipped.items()},
+        },
+    )
+
+
+class _Thumbs:
+    """The ledger's thumbs, a part at a time: a page shows a few hundred of them."""
+
+    def __init__(self, out: Path, plan: Plan) -> None:
+        self._ledger, self._size = out / "ledger" / "base", plan.shard_size
+        self._part = lru_cache(maxsize=8)(self._read)
+
+    def _read(self, shard: int) -> NDArray[np.uint8]:
+        return thumbs(read_parts(self._ledger, shard + 1, ["thumb"], first=shard))
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        return self._part(row // self._size)[row % self._size]
+
+
+def _pictures(
+    out: Path, plan: Plan, table: pa.Table, config: BuildConfig, reader: Reader
+) -> Callable[[int], bytes | None]:
+    items = lru_cache(maxsize=8)(lambda shard: shard_items(out, shard))
+    side = config.report.thumb_px
+    statuses = table.column("status")
+
+    def picture(row: int) -> bytes | None:
+        item = items(row // plan.shard_size)[row % plan.shard_size]
+        if str(statuses[row]) != "ok":
+            return None
+        try:
+            return thumbnail(preview(reader.read(item), side, config.limits), side)
+        except BadImage:
+            return None
+
+    return picture

@@ -1,0 +1,188 @@
+"""The base pass: one read, one decode, every meter; one ledger part per shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from million_ird.curate.ledger import HASH_METER, make_meters, schema
+from million_ird.curate.plan import shard_items
+from million_ird.curate.rules import header_judge
+from million_ird.curate.settings import BuildConfig
+from million_ird.curate.spool import Spool
+from million_ird.errors import BadImage
+from million_ird.images import credits_of, decode, read_header
+from million_ird.meters import Frame, Meter
+from million_ird.meters.phash import hash_frame, thumb
+from million_ird.records import Header, Item
+from million_ird.sources import Reader, SourceSpec
+from million_ird.tables import part_path, read_parts, rows_to_table, write_table
+
+HEAD_BYTES = 64 * 1024
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MeasureShard:
+    """The picklable task: measure one shard and write its ledger part.
+
+    Attributes:
+        out: the run's folder.
+        specs: its sources.
+        config: its configuration.
+        run: name of this run of the command.
+        only: keys to measure although the part exists (values were missing); None = the whole shard.
+    """
+
+    out: str
+    specs: tuple[SourceSpec, ...]
+    config: BuildConfig
+    run: str
+    only: frozenset[str] | None = None
+
+    @cached_property
+    def measurer(self) -> Measurer:
+        """One per process: its reader keeps an archive open, its meters their models."""
+        cv2.setNumThreads(1)
+        return Measurer(self.specs, self.config)
+
+    def close(self) -> None:
+        """Let go of what reading holds open."""
+        self.measurer.reader.close()
+
+    def __call__(self, shard: int, progress: Callable[[int], None]) -> dict[str, int]:
+        """Returns:
+        Rows by status.
+        """
+        out = Path(self.out)
+        ledger = out / "ledger" / "base"
+        items = shard_items(out, shard)
+        known: list[Row] = []
+        if self.only is not None:
+            known = _part_rows(ledger, shard)
+        with Spool(out / "spool", shard, self.run) as spool:
+            for index, item in enumerate(items):
+                if index in spool.rows:
+                    continue
+                if self.only is not None and item.key not in self.only:
+                    spool.rows[index] = known[index]
+                    continue
+                if index in spool.crashed:
+                    row = crashed_row(item)
+                else:
+                    spool.start(index)
+                    row = self.measurer(item)
+                spool.finish(index, row)
+                progress(1)
+            rows = [spool.rows[index] for index in range(len(items))]
+            write_table(part_path(ledger, shard), rows_to_table(rows, schema(self.config)))
+            spool.remove()
+        return dict(Counter(row["status"] for row in rows))
+
+
+def _part_rows(ledger: Path, shard: int) -> list[Row]:
+    return read_parts(ledger, shard + 1, first=shard).to_pylist()
+
+
+class Measurer:
+    """From an item to its ledger row.
+
+    Args:
+        specs: the sources that items come from.
+        config: limits, meters, hash and triage.
+    """
+
+    def __init__(self, specs: tuple[SourceSpec, ...], config: BuildConfig) -> None:
+        self.reader = Reader(specs)
+        self.config = config
+        self.meters: Mapping[str, Meter] = make_meters(config)
+        self.judge = header_judge(config.policy) if config.measure.triage else None
+
+    def __call__(self, item: Item) -> Row:
+        """The row of one input, whatever is wrong with it.
+
+        Raises:
+            Exception: what a meter raises on a readable image is a bug and carries a note with the image's uri.
+        """
+        row = fact_row(item)
+        try:
+            if item.status:
+                raise BadImage(item.status, item.detail)
+            self._measure(item, row)
+        except BadImage as bad:
+            row |= {"status": bad.status, "error": bad.detail}
+        return row
+
+    def _measure(self, item: Item, row: Row) -> None:
+        limits = self.config.limits
+        if item.size > limits.max_bytes:
+            raise BadImage("too_large", f"{item.size} bytes, limits.max_bytes is {limits.max_bytes}")
+        if self.judge is not None and (header := self._head(item)) and not self.judge(header):
+            row |= header_facts(header) | {"bytes": max(0, item.size) or None}
+            return
+        data = self.reader.read(item)
+        row |= {"id": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        header = read_header(data, limits)
+        row |= header_facts(header)
+        decoded = decode(data, header, limits)
+        meta = {**json.loads(row["meta"] or "{}"), **header.notes(), **decoded.notes, **credits_of(data)}
+        row["meta"] = json.dumps(meta, ensure_ascii=False, sort_keys=True)
+        try:
+            self._run_meters(Frame(decoded.rgb, header), row)
+        except Exception as error:
+            error.add_note(f"while measuring {item.uri} of source {item.source}")
+            raise
+
+    def _head(self, item: Item) -> Header | None:
+        """The header from the first 64 kB; None where they don't hold it all and the whole file must be read."""
+        head = self.reader.read(item, HEAD_BYTES)
+        try:
+            return read_header(head, self.config.limits)
+        except BadImage:
+            if len(head) < HEAD_BYTES:
+                raise
+            return None
+
+    def _run_meters(self, frame: Frame, row: Row) -> None:
+        row["phash"] = int(hash_frame(frame, self.config.dedup.hash, self.config.dedup.mode))
+        row["thumb"] = thumb(frame)
+        for meter in self.meters.values():
+            for column, value in zip(meter.columns, meter(frame), strict=True):
+                # As the ledger holds it: float32, so that a resumed run sees the same number.
+                row[column] = None if value is None else float(np.float32(value))
+        row["meters"] = ",".join([HASH_METER, *self.meters])
+
+
+def fact_row(item: Item) -> Row:
+    """What is known of an input before it is read."""
+    return {
+        "key": item.key,
+        "uri": item.uri,
+        "source": item.source,
+        "status": "ok",
+        "bytes": item.size if item.size >= 0 else None,
+        "meta": item.meta or None,
+        "meters": "",
+    }
+
+
+def header_facts(header: Header) -> Row:
+    """The columns that the header fills."""
+    facts: Row = {"format": header.format, "width": header.width, "height": header.height}
+    if header.jpeg_quality is not None:
+        facts["jpeg_quality"] = header.jpeg_quality
+    return facts
+
+
+def crashed_row(item: Item) -> Row:
+    """The row of an image on which workers died."""
+    return fact_row(item) | {"status": "crashed", "error": "the worker process died on it, twice"}

@@ -1,0 +1,243 @@
+"""The stages of `mird build` on one folder: measure, decide, export, report. A stage that is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from million_ird import __version__
+from million_ird.cards import DatasetFacts, dataset_card
+from million_ird.curate.decide import Verdicts, decisions, judge
+from million_ird.curate.duplicates import near_edges
+from million_ird.curate.export import export_dataset
+from million_ird.curate.gather import survey
+from million_ird.curate.ledger import check_hash, measurement_columns, thumbs
+from million_ird.curate.measure import MeasureShard
+from million_ird.curate.plan import Plan
+from million_ird.curate.report import render
+from million_ird.curate.settings import BuildConfig
+from million_ird.curate.summary import BuildSummary
+from million_ird.curate.workspace import Workspace, public, without_folders
+from million_ird.execute import Executor, InlineExecutor, LocalExecutor, WorkerEvent
+from million_ird.sources import Reader
+from million_ird.tables import part_path, read_parts, write_table, write_text
+
+Watch = Callable[[str, int, int], None]
+"""Called with (stage, done, total) as the work goes on; stages: "list", "measure", "decide", "export", "report"."""
+
+
+@dataclass
+class Pipeline:
+    """One call's way through the stages.
+
+    Attributes:
+        space: the run's folder, locked.
+        plan: what there is to do.
+        config: by which rules.
+        watch: told of progress.
+    """
+
+    space: Workspace
+    plan: Plan
+    config: BuildConfig
+    watch: Watch
+
+    @property
+    def out(self) -> Path:
+        return self.space.out
+
+    @property
+    def ledger(self) -> Path:
+        return self.out / "ledger" / "base"
+
+    def run(self) -> BuildSummary:
+        measured = self.measure()
+        state, marks = self.space.state(), self.marks()
+        if not measured and all(state.get(name) == mark for name, mark in marks.items()) and self._all_written():
+            return BuildSummary(**{**state["summary"], "out": str(self.out), "up_to_date": True})
+        verdicts = self.judged()
+        if "unmeasured" in verdicts.counts():
+            measured += self.measure_missing(verdicts)
+            verdicts = self.judged()
+        self.write_decisions(verdicts)
+        totals = self.export(verdicts)
+        self.write_report(verdicts)
+        summary = self.summary(verdicts, totals, ())
+        self.space.remember(**self.marks(), summary={**asdict(summary), "out": "", "remedy": ""})
+        return BuildSummary(**{**asdict(summary), "measured": measured})
+
+    def measure(self) -> int:
+        """Measure the shards that have no part yet; how many inputs that was."""
+        missing = [shard for shard in range(self.plan.shards) if not part_path(self.ledger, shard).exists()]
+        return self._measure(missing, None)
+
+    def measure_missing(self, verdicts: Verdicts) -> int:
+        """Measure the rows that are `unmeasured`, each shard's part written anew."""
+        code = verdicts.reasons.index("unmeasured") + 1
+        rows = np.flatnonzero(verdicts.code == code)
+        keys = read_parts(self.ledger, self.plan.shards, ["key"]).column("key").take(pa.array(rows)).to_pylist()
+        return self._measure(sorted({int(row) // self.plan.shard_size for row in rows}), frozenset(keys))
+
+    def _measure(self, shards: list[int], only: frozenset[str] | None) -> int:
+        if not shards:
+            return 0
+        size, inputs = self.plan.shard_size, self.plan.inputs
+        total = len(only) if only is not None else sum(min(size, inputs - shard * size) for shard in shards)
+        task = MeasureShard(str(self.out), self.plan.sources, self.config, self.space.run, only)
+        for shard, statuses in self._execute("measure", task, shards, total):
+            self.space.event("shard", shard=shard, statuses=statuses)
+        return total
+
+    def _execute(self, stage: str, task: Any, shards: Sequence[int], total: int) -> Iterator[tuple[int, Any]]:
+        done = 0
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            self.watch(stage, done, total)
+
+        self.watch(stage, 0, total)
+        yield from self._executor(stage, len(shards)).run(task, shards, progress)
+
+    def _executor(self, stage: str, shards: int) -> Executor:
+        wanted = self.config.run.workers
+        workers = min(os.cpu_count() or 1 if wanted is None else wanted, shards)
+        # What lies in the memory of this process is seen by no other; and one file of images that were decoded before
+        # needs no process of its own.
+        alone = stage == "export" and workers == 1
+        if workers == 0 or alone or any(spec.protocol == "memory" for spec in self.plan.sources):
+            return InlineExecutor()
+        return LocalExecutor(workers, self.config.limits.seconds_per_image, self.out / "logs", self._on_death)
+
+    def _on_death(self, event: WorkerEvent) -> None:
+        self.space.event("worker died", "warning", shard=event.shard, why=event.why, said=without_folders(event.said))
+
+    def judged(self) -> Verdicts:
+        """The verdicts on the ledger as it lies on disk."""
+        self.watch("decide", 0, self.plan.inputs)
+        names = ["key", "id", "uri", "status", "width", "height", "bytes", "meters", "phash"]
+        table = self.table([*names, *measurement_columns(self.config)])
+        check_hash(table, self.config)
+        hashes = pc.fill_null(table.column("phash"), 0).to_numpy().astype(np.uint64, copy=False)
+        verdicts = judge(
+            table,
+            self.config,
+            measurement_columns(self.config),
+            lambda nodes: near_edges(self.out, hashes, lambda: thumbs(self.table(["thumb"])), nodes, self.config),
+        )
+        self.watch("decide", self.plan.inputs, self.plan.inputs)
+        return verdicts
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The ledger in plan order."""
+        return read_parts(self.ledger, self.plan.shards, columns)
+
+    def write_decisions(self, verdicts: Verdicts) -> None:
+        write_table(self.out / "decisions.parquet", decisions(self.table(["key", "id", "uri"]), verdicts))
+        self.space.remember(decisions=self.marks()["decisions"])
+
+    def export(self, verdicts: Verdicts) -> dict[str, int]:
+        """Write the dataset, unless it holds these very decisions already."""
+        state, mark = self.space.state(), self.marks()["dataset"]
+        if state.get("dataset") == mark and (self.out / "dataset" / "README.md").exists():
+            return state["totals"]
+        table = self.table(["key", "id", "bytes"])
+
+        def finish(folder: Path, totals: dict[str, int]) -> None:
+            write_text(folder / "README.md", dataset_card(self._card(verdicts, totals)))
+
+        def run(task: Any, files: Sequence[int]) -> Iterator[tuple[int, Any]]:
+            yield from self._execute("export", task, files, verdicts.kept)
+
+        keep = pa.array(verdicts.code == 0)
+        totals = export_dataset(self.out, self.plan, table, keep, self.config, run, finish)
+        self.space.remember(dataset=mark, totals=totals)
+        self.space.event("export", totals=totals)
+        return totals
+
+    def write_report(self, verdicts: Verdicts) -> None:
+        self.watch("report", 0, 1)
+        columns = measurement_columns(self.config)
+        table = self.table(["uri", "status", "width", "height", "bytes", *columns])
+        settings = self.config.report
+        with Reader(self.plan.sources) as reader:
+            data = survey(self.out, self.plan, table, verdicts, self.config, reader)
+            page = render(data, seed=self.config.seed, exact_rows=settings.exact_rows, samples=settings.samples)
+        write_text(self.out / "report.html", page)
+        self.space.remember(report=self.marks()["report"])
+        self.watch("report", 1, 1)
+
+    def marks(self) -> dict[str, str]:
+        """What goes into each stage, as one hash: a stage whose mark is in the state needs no second run."""
+        parts = [part_path(self.ledger, shard).stat() for shard in range(self.plan.shards)]
+        ledger = [[part.st_size, part.st_mtime_ns] for part in parts]
+        config = self.config.model_dump(mode="json")
+        pins = self.config.policy.pins.file
+        pinned = Path(pins).read_bytes().hex() if pins and Path(pins).exists() else ""
+        decided = [__version__, ledger, config["policy"], config["dedup"], config["measure"], pinned]
+        return {
+            "decisions": _hash(decided),
+            "dataset": _hash([decided, config["export"]]),
+            "report": _hash([decided, config["report"], config["export"]["name"], config["seed"]]),
+        }
+
+    def _all_written(self) -> bool:
+        return all((self.out / name).exists() for name in ("decisions.parquet", "dataset/README.md", "report.html"))
+
+    def summary(self, verdicts: Verdicts, totals: dict[str, int], warnings: Sequence[str]) -> BuildSummary:
+        counts = verdicts.counts()
+        found = [*warnings]
+        if verdicts.unknown_pins:
+            found.append(f"policy.pins: {len(verdicts.unknown_pins)} match no input, first: {verdicts.unknown_pins[0]}")
+        if counts.get("crashed"):
+            found.append(f"{counts['crashed']} inputs crashed their worker; see run.jsonl")
+        return BuildSummary(
+            str(self.out),
+            self.plan.inputs,
+            verdicts.kept,
+            counts,
+            self.plan.skipped,
+            totals,
+            warnings=tuple(found),
+            remedy=self._remedy() if counts.get("unmeasured") else "",
+        )
+
+    def _remedy(self) -> str:
+        return f"mird build --out {self.out} --config {self.out / 'build.yaml'}"
+
+    def _card(self, verdicts: Verdicts, totals: dict[str, int]) -> DatasetFacts:
+        metas = self.table(["meta"]).column("meta").filter(pa.array(verdicts.code == 0)).to_pylist()
+        credit = Counter(_credit(text) for text in metas)
+        return DatasetFacts(
+            name=self.config.export.name or self.out.resolve().name,
+            format=self.config.export.format,
+            inputs=self.plan.inputs,
+            images=verdicts.kept,
+            samples=totals["samples"],
+            bytes=totals["bytes"],
+            reasons=verdicts.counts(),
+            sources=[spec.label for spec in self.plan.sources],
+            credits=dict(sorted(credit.items(), key=lambda pair: (-pair[1], pair[0]))),
+            columns={name: column.help for name, column in measurement_columns(self.config).items()},
+            config=public(self.config),
+            version=__version__,
+        )
+
+
+def _credit(meta: str | None) -> str:
+    facts = json.loads(meta) if meta else {}
+    return str(next((facts[name] for name in ("licence", "license", "rights", "creator") if facts.get(name)), ""))
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()

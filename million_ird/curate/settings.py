@@ -1,0 +1,264 @@
+"""The configuration of `mird build`. Numbers that decide anything stand in `presets/*.yaml`, each with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from million_ird.config import Config, merge, parse_sets, read_yaml, validate
+from million_ird.errors import ConfigError
+from million_ird.images import Limits
+
+PRESETS = ("photos", "lsdir", "million-ird")
+DEFAULT_METERS = ("blur", "flat", "noise", "compression", "exposure", "border", "background", "upscale", "niqe")
+
+
+class Sources(Config):
+    """What is read."""
+
+    paths: tuple[str, ...] = ()
+    """The SOURCEs; where the command line names some, those take the place of these."""
+    limit: int | None = Field(default=None, ge=1)
+    """Take only the first so many inputs; null = all."""
+
+
+class Measure(Config):
+    """What is measured of every readable image, in one decode."""
+
+    triage: bool | None = None
+    """Judge by the header first and don't decode what fails a rule there; null = off for local sources."""
+    meters: tuple[str, ...] = DEFAULT_METERS
+    """Names of meters, built-in or registered under the entry-point group million_ird.meters."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Fields of single meters, for example {blur: {tile: 128}}."""
+
+
+class Dedup(Config):
+    """How duplicates are recognised; what becomes of them is policy."""
+
+    hash: Literal["phash", "imagehash.phash", "imagehash.dhash", "imagehash.whash", "imagehash.colorhash"] = "phash"
+    """Perceptual hash: our own, or one of the imagehash library's."""
+    mode: Literal["fast", "exact"] = "fast"
+    """Of our own hash: `exact` equals imagehash.phash bit for bit, `fast` is within 4 bits on 99 % of images."""
+
+
+class Rule(Config):
+    """A rule that asks for at least `min`, at most `max`, or both; null = not asked."""
+
+    enabled: bool = False
+    """Whether the rule drops anything."""
+
+
+class MinRule(Rule):
+    min: float | None = None
+    """Smallest value that passes."""
+
+
+class MaxRule(Rule):
+    max: float | None = None
+    """Largest value that passes."""
+
+
+class Resolution(Rule):
+    min_side: int | None = None
+    """Smallest short side, px."""
+    min_pixels: int | None = None
+    """Smallest width x height, px."""
+    max_aspect: float | None = None
+    """Largest long side over short side."""
+
+
+class ExactDuplicate(Rule):
+    """Same bytes (sha256) as an earlier input."""
+
+
+class NearDuplicate(Rule):
+    distance: int = Field(default=8, ge=0, le=16)
+    """Largest Hamming distance of two hashes of one cluster, bits; every pair is verified on its thumbs. Take 4 beyond
+    5M images: chance pairs grow with the square of the number."""
+    flips: bool = False
+    """Also find mirrored and turned copies (8 variants; the search takes about 8 times as long)."""
+
+
+class Contaminated(Rule):
+    sets: tuple[str, ...] = ()
+    """Hash lists of test sets."""
+
+
+class Blur(MinRule):
+    min_ratio: float | None = None
+    """Smallest `blur_ratio` that passes."""
+
+
+class Compression(Rule):
+    min: float | None = None
+    """Smallest `jpeg_quality` that passes (JPEG files only)."""
+    max: float | None = None
+    """Largest `blockiness` that passes."""
+
+
+class Exposure(Rule):
+    min: float | None = None
+    """Smallest `contrast` that passes."""
+    max: float | None = None
+    """Largest `exposure_low` or `exposure_high` that passes."""
+
+
+class Pins(Config):
+    """Inputs decided by hand; they win over all rules. An image that cannot be read cannot be kept all the same."""
+
+    keep: tuple[str, ...] = ()
+    """Ids, URIs or keys to keep."""
+    drop: tuple[str, ...] = ()
+    """Ids, URIs or keys to drop."""
+    file: str | None = None
+    """A .csv or .parquet file with a column `id`, `uri` or `key` and a column `keep` (true/false)."""
+
+
+class Policy(Config):
+    """The rules, in the order in which they are asked; the first that fails gives the reason."""
+
+    resolution: Resolution = Resolution()
+    """Size in pixels."""
+    exact_duplicate: ExactDuplicate = ExactDuplicate(enabled=True)
+    """Byte-for-byte copies: the first stays."""
+    near_duplicate: NearDuplicate = NearDuplicate()
+    """Copies that were resized, recompressed or slightly changed: the best stays."""
+    contaminated: Contaminated = Contaminated()
+    """Near duplicates of standard test sets."""
+    blur: Blur = Blur()
+    """`blur` (sharpness of the sharpest parts) and `blur_ratio`."""
+    flat: MaxRule = MaxRule()
+    """`flat`: share of tiles without texture."""
+    noise: MaxRule = MaxRule()
+    """`noise`: sigma on the 0..255 scale."""
+    compression: Compression = Compression()
+    """`jpeg_quality` and `blockiness`."""
+    exposure: Exposure = Exposure()
+    """`exposure_low`, `exposure_high` and `contrast`."""
+    greyscale: MinRule = MinRule()
+    """`colourfulness`."""
+    border: MaxRule = MaxRule()
+    """`border`: share of uniform frame."""
+    product: MaxRule = MaxRule()
+    """`background`: plain background (product shots, documents, graphics)."""
+    upscaled: MinRule = MinRule()
+    """`upscale`: real over nominal resolution."""
+    watermark: MaxRule = MaxRule()
+    """`watermark`."""
+    iqa: MaxRule = MaxRule()
+    """`iqa`: NIQE."""
+    meters: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Rules on columns of third-party meters: {column: {min: 0.1, max: 0.9}}; the reason is the column's name."""
+    pins: Pins = Pins()
+    """Decisions by hand."""
+
+    @model_validator(mode="after")
+    def _bounds_are_known(self) -> Policy:
+        for column, bounds in self.meters.items():
+            if not bounds or bounds.keys() - {"min", "max"}:
+                raise ValueError(f"meters.{column} takes min and max")
+        return self
+
+
+class Export(Config):
+    """How the dataset is written."""
+
+    format: Literal["parquet", "imagefolder", "webdataset"] = "parquet"
+    """parquet = what datasets.load_dataset opens best; imagefolder = files and metadata.jsonl; webdataset = tars."""
+    image: Literal["as_found", "strip", "png", "jpeg"] = "as_found"
+    """Bytes as found; without metadata but credit, not re-encoded (JPEG, PNG, WebP, BMP; others become PNG); or
+    re-encoded, upright and sRGB, as PNG or JPEG."""
+    jpeg_quality: int = Field(default=95, ge=1, le=100)
+    """IJG quality for image: jpeg."""
+    patch: int | None = Field(default=None, ge=32)
+    """Cut into squares of so many px that pass the flat and blur rules on their own; null = whole images."""
+    file_bytes: int = Field(default=500_000_000, ge=1_000_000)
+    """Image bytes in one output file, about."""
+    row_group: int = Field(default=100, ge=1)
+    """Largest number of rows in a Parquet row group."""
+    name: str | None = None
+    """Title on the dataset card; null = the output folder's name."""
+
+
+class Report(Config):
+    """The HTML page."""
+
+    exact_rows: int = Field(default=50_000, ge=0)
+    """Up to so many rows the page counts exactly as thresholds move; beyond, from a stratified sample of that size."""
+    samples: int = Field(default=12, ge=0, le=60)
+    """Sample pictures for each reason and each side of a threshold."""
+    thumb_px: int = Field(default=200, ge=32, le=512)
+    """Long side of a sample picture, px."""
+
+
+class Run(Config):
+    """How the work is done; none of it changes the result."""
+
+    workers: int | None = Field(default=None, ge=0)
+    """Processes; null = one per core; 0 = in this process."""
+    shard_size: int | None = Field(default=None, ge=1)
+    """Inputs per shard; null = by the number of inputs, 32 to 4096."""
+    price_per_core_hour: float = Field(default=0.05, ge=0)
+    """For the cost estimate of --dry-run, in your currency."""
+
+
+class BuildConfig(Config):
+    """Everything that `mird build` can be told."""
+
+    sources: Sources = Sources()
+    """What is read."""
+    limits: Limits = Limits()
+    """Sizes beyond which an image is not decoded."""
+    measure: Measure = Measure()
+    """What is measured."""
+    dedup: Dedup = Dedup()
+    """How duplicates are recognised."""
+    policy: Policy = Policy()
+    """What is kept: rules in the order in which they are asked."""
+    export: Export = Export()
+    """How the dataset is written."""
+    report: Report = Report()
+    """The HTML page."""
+    run: Run = Run()
+    """How the work is done."""
+    seed: int = 0
+    """Of the report's choice of samples, the only thing that is drawn."""
+
+
+@lru_cache
+def preset(name: str) -> Mapping[str, Any]:
+    """A built-in preset as a plain mapping.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"--preset {name}: unknown preset; known: {', '.join(PRESETS)}")
+    with resources.as_file(resources.files("million_ird.curate") / "presets" / f"{name}.yaml") as path:
+        return read_yaml(path)
+
+
+def load_config(
+    base: str | Mapping[str, Any] = "photos", file: str | Path | None = None, sets: Sequence[str] = ()
+) -> BuildConfig:
+    """Preset (by name, or a plain mapping such as a former run's configuration), file and `--set`, merged and checked.
+
+    A preset lies on top of `photos`, so that what it leaves out has a sound value.
+    """
+    data = merge(preset("photos"), preset(base)) if isinstance(base, str) else dict(base)
+    if file is not None:
+        data = merge(data, read_yaml(file))
+    return validate(BuildConfig, merge(data, parse_sets(sets)))
+
+
+def as_config(value: BuildConfig | Mapping[str, Any] | None) -> BuildConfig:
+    """What `build(config=...)` takes: None = the `photos` preset; a mapping is laid on top of it."""
+    if isinstance(value, BuildConfig):
+        return value
+    return validate(BuildConfig, merge(preset("photos"), value or {}))

@@ -1,0 +1,144 @@
+"""`mird build`, `mird decide` and `mird report` as functions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from million_ird import __version__
+from million_ird.curate.ledger import measurement_columns
+from million_ird.curate.pipeline import Pipeline, Watch
+from million_ird.curate.plan import load_plan, make_plan
+from million_ird.curate.rules import check, lines
+from million_ird.curate.settings import BuildConfig, as_config
+from million_ird.curate.summary import BuildSummary
+from million_ird.curate.workspace import opened, stored_config
+from million_ird.errors import OutputError
+from million_ird.sources import resolve
+
+_STALE = "dataset/ and report.html still hold the former decisions: run the same `mird build` to write them again"
+
+
+def build(
+    sources: Sequence[str | Path],
+    out: str | Path,
+    config: BuildConfig | Mapping[str, Any] | None = None,
+    *,
+    fresh: bool = False,
+    watch: Watch = lambda stage, done, total: None,
+) -> BuildSummary:
+    """Turn folders, images and archives into a de-duplicated, filtered dataset with a ledger and a report.
+
+    Run it again after a kill and it goes on where it was; the result is the same, byte for byte. Run it again with
+    another policy and it decides again from the ledger.
+
+    Args:
+        sources: what to read; where empty, `config.sources.paths`.
+        out: the folder to work in.
+        config: None = the `photos` preset; a mapping is laid on top of it.
+        fresh: delete what a former build left in `out` first.
+        watch: told of progress.
+
+    Raises:
+        MirdError: wrong configuration, a source or folder that cannot be used.
+    """
+    began = time.monotonic()
+    config = completed(_with_sources(as_config(config), [str(source) for source in sources]))
+    resolve(config.sources.paths)
+    with opened(Path(out)) as space:
+        if fresh:
+            space.clear()
+        space.adopt(config)
+        space.event("start", version=__version__, fresh=fresh)
+        plan = load_plan(space.out)
+        if plan is None:
+            watch("list", 0, 0)
+            plan = make_plan(space.out, config)
+            space.event("plan", inputs=plan.inputs, shards=plan.shards, skipped=plan.skipped)
+        summary = Pipeline(space, plan, config, watch).run()
+        seconds = round(time.monotonic() - began, 3)
+        space.event("end", inputs=summary.inputs, kept=summary.kept, reasons=summary.reasons, seconds=seconds)
+    return BuildSummary(**{**asdict(summary), "seconds": seconds})
+
+
+def decide(
+    out: str | Path,
+    changes: Callable[[BuildConfig], BuildConfig] = lambda config: config,
+    *,
+    preview: bool = False,
+    watch: Watch = lambda stage, done, total: None,
+) -> BuildSummary:
+    """Decide again from the ledger of a build, without reading an image.
+
+    Args:
+        out: the build's folder.
+        changes: from its stored configuration to the one to decide by.
+        preview: only count; write nothing.
+        watch: told of progress.
+
+    Raises:
+        MirdError: no finished ledger there, or a configuration that would have measured otherwise.
+    """
+    began = time.monotonic()
+    with opened(_existing(out)) as space:
+        config = completed(changes(stored_config(space.out)))
+        plan = load_plan(space.out)
+        if plan is None:
+            raise OutputError(f"{space.out}: nothing measured here yet; run `mird build` first")
+        if not preview:
+            space.adopt(config)
+        work = Pipeline(space, plan, config, watch)
+        verdicts = work.judged()
+        if not preview:
+            work.write_decisions(verdicts)
+            space.event("decide", kept=verdicts.kept, reasons=verdicts.counts())
+        state = space.state()
+        stale = () if preview or state.get("dataset") == work.marks()["dataset"] else (_STALE,)
+        summary = work.summary(verdicts, {}, stale)
+    return BuildSummary(**{**asdict(summary), "seconds": round(time.monotonic() - began, 3)})
+
+
+def report(out: str | Path) -> Path:
+    """Write report.html of a build again, from its ledger and decisions.
+
+    Raises:
+        MirdError: no finished ledger there.
+    """
+    with opened(_existing(out)) as space:
+        config = stored_config(space.out)
+        plan = load_plan(space.out)
+        if plan is None:
+            raise OutputError(f"{space.out}: nothing measured here yet; run `mird build` first")
+        work = Pipeline(space, plan, config, lambda stage, done, total: None)
+        work.write_report(work.judged())
+        return space.out / "report.html"
+
+
+def _existing(out: str | Path) -> Path:
+    path = Path(out)
+    if not path.is_dir():
+        raise OutputError(f"{path}: no such folder; `mird build SOURCE --out {path}` makes it")
+    return path
+
+
+def completed(config: BuildConfig) -> BuildConfig:
+    """The configuration with the meters that its policy rests on, where `measure.meters` left them out.
+
+    Raises:
+        ConfigError: a rule rests on what no meter measures.
+    """
+    columns = measurement_columns(config)
+    check(config.policy, columns)
+    asked = [columns[x.column].meter for x in lines(config.policy) if x.enabled and x.column in columns]
+    meters = tuple(dict.fromkeys([*config.measure.meters, *asked]))
+    return config.model_copy(update={"measure": config.measure.model_copy(update={"meters": meters})})
+
+
+def _with_sources(config: BuildConfig, sources: Sequence[str]) -> BuildConfig:
+    """The configuration with its sources as absolute addresses, so that it means the same from anywhere."""
+    paths = [source if "://" in source else str(Path(source).expanduser().absolute()) for source in sources]
+    paths = paths or list(config.sources.paths)
+    return config.model_copy(update={"sources": config.sources.model_copy(update={"paths": tuple(paths)})})

@@ -1,0 +1,150 @@
+"""A run's folder: its lock, its events, and what it remembers of what is done."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from million_ird.config import differences, read_yaml, to_yaml
+from million_ird.curate.settings import BuildConfig, load_config
+from million_ird.errors import ConfigError, OutputError
+from million_ird.tables import output_error, read_json, write_json, write_text
+
+OURS = (
+    "build.yaml",
+    "plan.json",
+    "plan.parquet",
+    "ledger",
+    "spool",
+    "cache",
+    "logs",
+    "decisions.parquet",
+    "dataset",
+    "dataset.partial",
+    "dataset.old",
+    "report.html",
+    "run.jsonl",
+    "state.json",
+)
+"""Everything that a build writes into its folder, besides the lock."""
+
+FREE = ("policy", "export", "report", "run", "seed")
+"""Sections that may change on the same ledger: they decide, write or draw, but don't measure."""
+
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"|]+)+[\\/]")
+
+
+class Workspace:
+    """The output folder of a run. Make one with `opened`, which holds its lock."""
+
+    def __init__(self, out: Path, run: str) -> None:
+        self.out = out
+        self.run = run
+
+    def event(self, name: str, level: str = "info", **fields: Any) -> None:
+        """Append an event to run.jsonl."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"time": now, "level": level, "event": name, "run": self.run, **fields}
+        try:
+            with (self.out / "run.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise output_error(error, self.out / "run.jsonl") from error
+
+    def clear(self) -> None:
+        """Delete what a build wrote here, and nothing else."""
+        for name in OURS:
+            path = self.out / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def state(self) -> dict[str, Any]:
+        """What the last run finished: stage -> mark of what went into it, and its summary."""
+        return read_json(self.out / "state.json") or {}
+
+    def remember(self, **stages: Any) -> None:
+        """Add finished stages to the state."""
+        write_json(self.out / "state.json", {**self.state(), **stages})
+
+    def adopt(self, config: BuildConfig) -> None:
+        """Write the configuration, or refuse one that the ledger here was not measured by.
+
+        Raises:
+            ConfigError: naming what differs.
+        """
+        path = self.out / "build.yaml"
+        if path.exists() and (self.out / "plan.json").exists():
+            found = differences(_frozen(load_config({}, path)), _frozen(config))
+            if found:
+                raise ConfigError(
+                    f"--out {self.out} holds a build with another configuration ({'; '.join(found)}): set it back, "
+                    "choose another --out, or start over with --fresh"
+                )
+        write_text(path, to_yaml(config))
+
+
+def _frozen(config: BuildConfig) -> dict[str, Any]:
+    """What must not change on one ledger. Meters may be added: rows say which ones ran on them."""
+    data = config.model_dump(mode="json", exclude=set(FREE))
+    del data["measure"]["meters"]
+    data["measure"]["triage"] = bool(data["measure"]["triage"])
+    return data
+
+
+@contextmanager
+def opened(out: Path) -> Iterator[Workspace]:
+    """Lock a run's folder, made if it is not there, for as long as the context lasts; the lock dies with the process.
+
+    Raises:
+        OutputError: another run works in it, or it cannot be written.
+    """
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        busy = f"--out {out}: another mird run works in this folder; wait for it or choose another"
+        raise OutputError(busy) from None
+    except OSError as error:
+        raise output_error(error, out) from error
+    try:
+        yield Workspace(out, f"{time.time_ns():x}")
+    finally:
+        lock.release()
+
+
+def stored_config(out: Path) -> BuildConfig:
+    """The configuration of a finished or unfinished build.
+
+    Raises:
+        OutputError: the folder holds no build.
+    """
+    if not (out / "build.yaml").exists():
+        raise OutputError(f"{out}: no build here (build.yaml is missing); run `mird build SOURCE --out {out}` first")
+    return load_config(read_yaml(out / "build.yaml"))
+
+
+def public(config: BuildConfig) -> str:
+    """A configuration as YAML without the paths of this machine and without `run`, which changes no result."""
+    hidden: Mapping[str, Any] = {"paths": tuple(Path(path).name for path in config.sources.paths)}
+    pins = config.policy.pins
+    file = Path(pins.file).name if pins.file else None
+    policy = config.policy.model_copy(update={"pins": pins.model_copy(update={"file": file})})
+    shown = config.model_copy(update={"sources": config.sources.model_copy(update=hidden), "policy": policy})
+    return to_yaml(shown, leave_out={"run"})
+
+
+def without_folders(text: str) -> str:
+    """Text in which paths are cut down to their last part, for files that leave this machine."""
+    return _FOLDERS.sub("", text)

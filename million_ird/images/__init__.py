@@ -1,0 +1,26 @@
+"""Safe decoding and encoding: the same pixels for everyone.
+
+`read_header` looks at bytes before any pixel exists; `decode` turns them into (H, W, 3) RGB uint8, sRGB and upright,
+and says what it had to do. Whatever is wrong with a file comes out as a `BadImage` with a status, never as one of the
+exceptions of Pillow, OpenCV or libjpeg. This room alone knows of BGR.
+"""
+
+from million_ird.images.decode import Decoded, decode, preview
+from million_ird.images.encode import encode_jpeg, encode_png, thumbnail
+from million_ird.images.header import FORMATS, Limits, read_header, sniff
+from million_ird.images.metadata import credits_of, strip_metadata
+
+__all__ = [
+    "FORMATS",
+    "Decoded",
+    "Limits",
+    "credits_of",
+    "decode",
+    "encode_jpeg",
+    "encode_png",
+    "preview",
+    "read_header",
+    "sniff",
+    "strip_metadata",
+    "thumbnail",
+]

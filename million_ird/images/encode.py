@@ -1,0 +1,34 @@
+"""Pixels to bytes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def encode_png(rgb: NDArray[np.uint8], level: int = 3) -> bytes:
+    """(H, W, 3) RGB uint8 to PNG, lossless; `level` is zlib's 0..9."""
+    return _encode(".png", rgb, [cv2.IMWRITE_PNG_COMPRESSION, level])
+
+
+def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """(H, W, 3) RGB uint8 to baseline JPEG of IJG `quality` 1..100; 4:4:4 from quality 90 on, else 4:2:0."""
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if quality >= 90 else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    return _encode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling])
+
+
+def thumbnail(rgb: NDArray[np.uint8], side: int, quality: int = 70) -> bytes:
+    """A JPEG of the whole picture, area-averaged to at most `side` px on its long side."""
+    height, width = rgb.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return encode_jpeg(small, quality)
+
+
+def _encode(suffix: str, rgb: NDArray[np.uint8], options: list[int]) -> bytes:
+    ok, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    if not ok:
+        raise ValueError(f"cannot encode {rgb.shape} {rgb.dtype} as {suffix}")
+    return data.tobytes()

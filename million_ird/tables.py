@@ -1,0 +1,136 @@
+"""Files that are written whole or not at all: any file, Parquet parts, JSON; and what it takes to read them back."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from million_ird.errors import OutputError
+
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+_REFUSED = {
+    errno.EROFS: "is on a read-only file system",
+    errno.EACCES: "is not writable",
+    errno.EPERM: "is not writable",
+}
+
+
+@contextlib.contextmanager
+def whole(path: str | Path) -> Iterator[IO[bytes]]:
+    """Write a file under a temporary name; on leaving without an error it is flushed to disk and renamed into place.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written; nothing half-written stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise output_error(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def output_error(error: OSError, path: Path) -> OutputError:
+    """An `OSError` met while writing, as one line with the remedy."""
+    if error.errno in _FULL:
+        return OutputError(f"{path}: {_FULL[error.errno]}; free some space and run the same command again")
+    if error.errno in _REFUSED:
+        return OutputError(f"{path}: {_REFUSED[error.errno]}; choose another --out or change its permissions")
+    if isinstance(error, (NotADirectoryError, FileExistsError)):
+        return OutputError(f"{path}: a file is in the way; choose another --out")
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another --out")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there; NTFS journals the rename
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    with whole(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON, keys in the order given, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """A JSON file's value; None where the file does not exist.
+
+    Raises:
+        OutputError: the file is not JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise OutputError(f"{path}: not valid JSON; delete it, or start over with --fresh") from None
+
+
+def write_table(path: str | Path, table: pa.Table, **options: Any) -> None:
+    """Write one Parquet file (zstd) whole or not at all."""
+    with whole(path) as file:
+        pq.write_table(table, file, **{"compression": "zstd", "store_schema": True, **options})
+
+
+def part_path(folder: Path, shard: int) -> Path:
+    """Where shard `shard` of a pass lies; that it exists is the mark that the shard is done."""
+    return folder / f"part-{shard:05d}.parquet"
+
+
+def read_parts(folder: Path, shards: int, columns: Sequence[str] | None = None, first: int = 0) -> pa.Table:
+    """Parts `first` to `shards` - 1 of a pass as one table, in shard order.
+
+    Raises:
+        OutputError: a part is missing or cannot be read.
+    """
+    tables = []
+    for shard in range(first, shards):
+        path = part_path(folder, shard)
+        try:
+            # Opened as a file, so that pyarrow does not read meaning (hive partitions) into the folder's name.
+            with path.open("rb") as file:
+                tables.append(pq.read_table(file, columns=list(columns) if columns is not None else None))
+        except FileNotFoundError:
+            raise OutputError(
+                f"{path} is missing: the build is not finished; run the same `mird build` again"
+            ) from None
+        except pa.ArrowInvalid as error:
+            raise OutputError(f"{path}: not a Parquet file ({error}); delete it and run `mird build` again") from None
+    return pa.concat_tables(tables) if tables else pa.table({})
+
+
+def rows_to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows to a table of exactly this schema; a key the schema lacks is an error, a key a row lacks is null."""
+    for row in rows:
+        if extra := row.keys() - set(schema.names):
+            raise KeyError(f"columns {sorted(extra)} are not in the schema")
+    arrays = [pa.array([row.get(f.name) for row in rows], f.type) for f in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
