@@ -6,6 +6,8 @@ import contextlib
 import errno
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -14,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from million_ird.errors import OutputError
+
+_TEMPORARY = re.compile(r"\..+\.tmp")
 
 _FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 _REFUSED = {
@@ -45,6 +49,19 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, leave: Sequence[str] = ()) -> None:
+    """Delete what killed writers left under a folder: files and folders named as `whole` names its temporaries.
+
+    Call it where no writer can be at work, that is, under the folder's lock. Folders named in `leave` are not entered.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in filter(_TEMPORARY.fullmatch, files):
+            Path(parent, name).unlink(missing_ok=True)
+        for name in filter(_TEMPORARY.fullmatch, folders):
+            shutil.rmtree(Path(parent, name), ignore_errors=True)
+        folders[:] = [name for name in folders if name not in leave and not _TEMPORARY.fullmatch(name)]
 
 
 def output_error(error: OSError, path: Path) -> OutputError:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from million_ird.errors import OutputError
-from million_ird.tables import part_path, read_json, read_parts, rows_to_table, whole, write_json, write_table
+from million_ird.tables import part_path, read_json, read_parts, rows_to_table, sweep, whole, write_json, write_table
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -58,3 +58,15 @@ def test_rows_become_exactly_the_schema():
     assert table.to_pylist() == [{"a": 1, "b": None}, {"a": None, "b": "x"}]
     with pytest.raises(KeyError, match="typo"):
         rows_to_table([{"typo": 1}], schema)
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
+    (tmp_path / "a" / ".00001.tmp" / "deep").mkdir(parents=True)
+    (tmp_path / "a" / ".00001.tmp" / "deep" / "x.png").write_text("half")
+    (tmp_path / "done").mkdir()
+    for name in (".plan.json.77.tmp", "a/.part-00000.parquet.12.tmp", "a/kept.tmp", ".lock", "done/.x.1.tmp"):
+        (tmp_path / name).write_text("x")
+    sweep(tmp_path, leave=("done",))
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [".lock", "a/kept.tmp", "done/.x.1.tmp"]
+    assert not (tmp_path / "a" / ".00001.tmp").exists()

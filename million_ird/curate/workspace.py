@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from million_ird.config import differences, read_yaml, to_yaml
 from million_ird.curate.settings import BuildConfig, load_config
 from million_ird.errors import ConfigError, OutputError
-from million_ird.tables import output_error, read_json, write_json, write_text
+from million_ird.tables import output_error, read_json, sweep, write_json, write_text
 
 OURS = (
     "build.yaml",
@@ -119,6 +119,7 @@ def opened(out: Path) -> Iterator[Workspace]:
     except OSError as error:
         raise output_error(error, out) from error
     try:
+        sweep(out, leave=("dataset",))  # put in its place finished, and may hold millions of files
         yield Workspace(out, f"{time.time_ns():x}")
     finally:
         lock.release()

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -191,16 +192,15 @@ def _why(exitcode: int | None) -> str:
 def _serve(connection: Connection, payload: bytes, log: str) -> None:
     """A worker's life: take shards until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    threading.Thread(target=_die_with_driver, daemon=True).start()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(descriptor, 2)
     os.close(descriptor)
     task = pickle.loads(payload)  # noqa: S301 (from our own parent process)
 
     def progress(count: int) -> None:
-        try:
+        with suppress(OSError):
             connection.send(("progress", count))
-        except OSError:
-            os._exit(1)  # the driver is gone
 
     while True:
         try:
@@ -215,6 +215,14 @@ def _serve(connection: Connection, payload: bytes, log: str) -> None:
             message = ("raised", _picklable(error))
         with suppress(OSError):
             connection.send(message)
+
+
+def _die_with_driver() -> None:
+    """A driver that was killed cannot stop its workers, and the next run must not find them still writing."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        wait([driver.sentinel])
+        os._exit(1)
 
 
 def _close(task: Any) -> None:

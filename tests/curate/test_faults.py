@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,20 @@ def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(corpus, unbroken
     assert digest(out) == unbroken
     assert json.loads(done.stdout)["inputs"] == len(list(corpus.iterdir()))
     assert not (out / "dataset.partial").exists()
+
+
+def test_half_a_file_of_a_killed_worker_gets_into_no_ledger_and_no_dataset(corpus, unbroken, tmp_path):
+    out = tmp_path / "out"
+    build([corpus], out, settings(run={"workers": 0, "shard_size": 4}))
+    (out / "state.json").unlink()
+    partial = out / "dataset.partial"
+    shutil.copytree(out / "dataset", partial / "mark")
+    halves = [out / ".plan.json.7.tmp", out / "ledger/base/.part-00000.parquet.7.tmp", partial / "mark/data/.x.7.tmp"]
+    for half in halves:
+        half.write_bytes(b"PAR1")
+    build([corpus], out, settings(run={"workers": 0, "shard_size": 4}))
+    assert digest(out) == unbroken
+    assert not list(out.rglob("*.tmp"))
 
 
 @posix

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from million_ird.errors import InputError, MirdError
@@ -110,3 +113,42 @@ def test_workers_use_one_thread_and_the_driver_keeps_its_environment(tmp_path, m
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert dict(executor(tmp_path, 1).run(Threads(), [0], lambda n: None)) == {0: "1"}
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """Writes its process id, then works on for a long time."""
+
+    folder: str
+
+    def __call__(self, shard, progress):
+        (Path(self.folder) / "pid").write_text(str(os.getpid()))
+        time.sleep(120)
+
+
+def drive(folder: str) -> None:
+    """A driver to be killed."""
+    list(LocalExecutor(1, 600, Path(folder) / "logs").run(Sleeper(folder), [0], print))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+def test_workers_die_with_a_driver_that_was_killed(tmp_path):
+    code = f"from tests.execute.test_local import drive; drive({str(tmp_path)!r})"
+    driver = subprocess.Popen([sys.executable, "-c", f"if __name__ == '__main__':\n    {code}"])
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text()):
+        time.sleep(0.01)
+    driver.kill()
+    driver.wait()
+    deadline = time.monotonic() + 20
+    while alive(int(pid.read_text())) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not alive(int(pid.read_text()))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (one that has ended and waits to be reaped does not)."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
