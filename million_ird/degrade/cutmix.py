@@ -1,0 +1,159 @@
+"""Degradation CutMix: differently degraded versions of the same clean picture, composed by region (ABAIR, section 3).
+
+Every branch degrades the whole picture before it is cut, so that blur has its surroundings and haze its whole depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from million_ird.degrade.combine import Nodes, permutation
+from million_ird.degrade.dist import (
+    Among,
+    Between,
+    Choice,
+    Names,
+    Spec,
+    check_weights,
+    draw,
+    draw_name,
+    draw_seed,
+    draw_whole,
+    ends_of,
+    pick,
+)
+from million_ird.degrade.op import Image, Key, Shape, Step, Tier, to_float, to_uint8
+from million_ird.degrade.regions import SHAPES, region_map
+from million_ird.degrade.run import Labels, Regional, run
+
+MAX_REGIONS = 24
+
+
+class CutMix(Regional):
+    """Regions of one picture, each degraded in its own way; the clean picture is the same for all."""
+
+    parts: ClassVar = ("branches",)
+    tier: ClassVar[Tier] = "versions"
+
+    branches: Nodes
+    """What may be done to a region."""
+    p: tuple[float, ...] | None = None
+    """Weights of the branches; None = all alike."""
+    regions: Annotated[Spec, Between(1, MAX_REGIONS, whole=True)] = (2, 4)
+    """How many regions are degraded (ignored with `shares`)."""
+    untouched: Annotated[Spec, Between(0, 0.95)] = 0.0
+    """Share of the area left clean. 0 = the first region is everywhere and the others lie on it."""
+    shares: tuple[Annotated[Spec, Between(0.01, 1)], ...] | None = None
+    """Share of the area per branch, each branch once, the rest left clean; instead of `regions`, `untouched` and `p`."""
+    shapes: Annotated[Names, Among(SHAPES)] = Choice(choice=SHAPES[:5])
+    """Shape of the regions of one picture."""
+    cell: Annotated[Spec, Between(1, 1024, whole=True)] = 16
+    """Side of the cells of "grid", px."""
+    feather: Annotated[Spec, Between(0, 32)] = 0
+    """Width over which neighbouring regions blend, px; the blended band is reported as `ignore`. 0 = hard edges."""
+    distinct: bool = True
+    """No branch twice while there are unused ones."""
+
+    def __init__(self, branches: Sequence[Any] = (), **fields: Any) -> None:
+        super().__init__(branches=tuple(branches), **fields)
+
+    @model_validator(mode="after")
+    def _fits(self) -> CutMix:
+        check_weights(self.p, len(self.branches))
+        if self.shares is not None:
+            if len(self.shares) != len(self.branches):
+                raise ValueError(f"shares has {len(self.shares)} values for {len(self.branches)} branches")
+            if (least := sum(ends_of(share)[0] for share in self.shares)) > 1 + 1e-9:
+                raise ValueError(f"shares add up to {least:g} at least, more than the whole")
+        return self
+
+    def plan(self, key: Key, shape: Shape) -> list[Step]:
+        rng = key.rng()
+        kind = draw_name(self.shapes, rng)
+        if self.shares is not None:
+            shares = [draw(share, rng) for share in self.shares]
+            scale = max(1.0, sum(shares))
+            shares = [share / scale for share in shares]
+            chosen = list(range(len(self.branches)))
+        else:
+            count = draw_whole(self.regions, rng)
+            weights = [0.5 + rng.random() for _ in range(count)]
+            covered = 1 - draw(self.untouched, rng)
+            shares = [covered * weight / sum(weights) for weight in weights]
+            chosen = self._branches(count, rng)
+        params = {
+            "shape": kind,
+            "shares": [round(share, 4) for share in shares],
+            "seed": draw_seed(rng),
+            "cell": draw_whole(self.cell, rng),
+            "feather": draw(self.feather, rng),
+        }
+        branches = [
+            self.branches[index].plan(key.at(index).at(region), shape) for region, index in enumerate(chosen)
+        ]
+        return [{"op": "CutMix", "v": self.version, "params": params, "branches": branches}]
+
+    def _branches(self, count: int, rng: np.random.Generator) -> list[int]:
+        """Which branch each region gets."""
+        if not self.distinct:
+            return [pick(rng, len(self.branches), self.p) for _ in range(count)]
+        chosen: list[int] = []
+        while len(chosen) < count:
+            if self.p is None:
+                chosen += permutation(len(self.branches), rng)
+                continue
+            left = list(self.p)
+            while sum(left) > 0:
+                index = pick(rng, len(left), left)
+                chosen.append(index)
+                left[index] = 0
+        return chosen[:count]
+
+    @classmethod
+    def perform(cls, image: Image, step: Step, labels: Labels, *, rounded: bool) -> Image:
+        params = step["params"]
+        owner = region_map(image.shape[:2], params["shape"], params["shares"], params["seed"], params["cell"])
+        results = []
+        for branch in step["branches"]:
+            found = labels.nothing()
+            results.append((run(image, branch, found, rounded=rounded and params["feather"] == 0), found))
+        if params["feather"] > 0:
+            return _blend(image, owner, results, params["feather"], labels, rounded)
+        out = to_uint8(image).copy() if rounded and image.dtype == np.uint8 else to_float(image).copy()
+        for region, (result, found) in enumerate(results, 1):
+            where = owner == region
+            cv2.copyTo(result, where.view(np.uint8), out)
+            labels.paste(found, where)
+        return out
+
+
+def _blend(
+    image: Image,
+    owner: NDArray[np.uint8],
+    results: Sequence[tuple[Image, Labels]],
+    feather: float,
+    labels: Labels,
+    rounded: bool,
+) -> Image:
+    """Regions whose borders fade into each other over `feather` px on both sides."""
+    clean = to_float(image)
+    out = clean.copy()
+    side = 2 * round(feather) + 1
+    changed = np.zeros(owner.shape, bool)
+    band = np.zeros(owner.shape, bool)
+    for region, (result, found) in enumerate(results, 1):
+        weight = cv2.blur((owner == region).astype(np.float32), (side, side), borderType=cv2.BORDER_REFLECT_101)
+        acts = weight > 1e-4  # box sums leave dust of about 1e-6 outside of the region
+        out += (to_float(result) - clean) * np.where(acts, weight, 0)[..., None]
+        labels.paste(found, acts)
+        band |= acts & (weight < 1 - 1e-4)
+        changed |= acts
+    np.copyto(out, clean, where=~changed[..., None])
+    labels.ignored(band)
+    return to_uint8(out) if rounded and image.dtype == np.uint8 else out
