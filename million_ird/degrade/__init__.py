@@ -1,11 +1,11 @@
 """Composable, physically sound degradations with a label for every pixel, replayable bit for bit.
 
-    from million_ird import degrade as D
+from million_ird import degrade as D
 
-    pipe = D.load("abair")                           # a recipe; or D.Compose([D.Haze(), D.JPEG(quality=(30, 95))])
-    out = pipe(image, seed=7, image_id="cat.jpg")    # image: (H, W, 3) RGB uint8, or float32 in [0, 1]
-    out.lq, out.mask, out.labels, out.trace
-    D.replay(image, out.trace)                       # out.lq again
+pipe = D.load("abair")                           # a recipe; or D.Compose([D.Haze(), D.JPEG(quality=(30, 95))])
+out = pipe(image, seed=7, image_id="cat.jpg")    # image: (H, W, 3) RGB uint8, or float32 in [0, 1]
+out.lq, out.mask, out.labels, out.trace
+D.replay(image, out.trace)                       # out.lq again
 """
 
 from __future__ import annotations

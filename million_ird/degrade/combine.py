@@ -32,7 +32,7 @@ class Compose(Node):
     """What is done, first to last; nothing = the picture stays as it is."""
 
     def __init__(self, steps: Sequence[Any] = (), **fields: Any) -> None:
-        super().__init__(steps=tuple(steps), **fields)
+        super().__init__(**{"steps": tuple(steps), **fields})
 
     def plan(self, key: Key, shape: Shape) -> list[Step]:
         return [step for index, node in enumerate(self.steps) for step in node.plan(key.at(index), shape)]
@@ -49,7 +49,7 @@ class OneOf(Node):
     """Weights, one per candidate; None = all alike."""
 
     def __init__(self, steps: Sequence[Any] = (), p: Sequence[float] | None = None, **fields: Any) -> None:
-        super().__init__(steps=tuple(steps), p=None if p is None else tuple(p), **fields)
+        super().__init__(**{"steps": tuple(steps), "p": None if p is None else tuple(p), **fields})
 
     @model_validator(mode="after")
     def _weights(self) -> OneOf:
@@ -74,7 +74,7 @@ class SomeOf(Node):
     """Do them in a random order."""
 
     def __init__(self, steps: Sequence[Any] = (), n: Any = 1, **fields: Any) -> None:
-        super().__init__(steps=tuple(steps), n=n, **fields)
+        super().__init__(**{"steps": tuple(steps), "n": n, **fields})
 
     def plan(self, key: Key, shape: Shape) -> list[Step]:
         rng = key.rng()
@@ -93,7 +93,7 @@ class Shuffle(Node):
     """What is done."""
 
     def __init__(self, steps: Sequence[Any] = (), **fields: Any) -> None:
-        super().__init__(steps=tuple(steps), **fields)
+        super().__init__(**{"steps": tuple(steps), **fields})
 
     def plan(self, key: Key, shape: Shape) -> list[Step]:
         order = permutation(len(self.steps), key.rng())
@@ -111,7 +111,7 @@ class Maybe(Node):
     """Probability that it is."""
 
     def __init__(self, step: Any = None, p: float = 0.5, **fields: Any) -> None:
-        super().__init__(step=step, p=p, **fields)
+        super().__init__(**{"step": step, "p": p, **fields})
 
     def plan(self, key: Key, shape: Shape) -> list[Step]:
         return self.step.plan(key.at(0), shape) if key.rng().random() < self.p else []

@@ -50,7 +50,7 @@ class CutMix(Regional):
     untouched: Annotated[Spec, Between(0, 0.95)] = 0.0
     """Share of the area left clean. 0 = the first region is everywhere and the others lie on it."""
     shares: tuple[Annotated[Spec, Between(0.01, 1)], ...] | None = None
-    """Share of the area per branch, each branch once, the rest left clean; instead of `regions`, `untouched` and `p`."""
+    """Share of the area per branch, each branch once, the rest left clean; replaces `regions`, `untouched`, `p`."""
     shapes: Annotated[Names, Among(SHAPES)] = Choice(choice=SHAPES[:5])
     """Shape of the regions of one picture."""
     cell: Annotated[Spec, Between(1, 1024, whole=True)] = 16
@@ -61,7 +61,7 @@ class CutMix(Regional):
     """No branch twice while there are unused ones."""
 
     def __init__(self, branches: Sequence[Any] = (), **fields: Any) -> None:
-        super().__init__(branches=tuple(branches), **fields)
+        super().__init__(**{"branches": tuple(branches), **fields})
 
     @model_validator(mode="after")
     def _fits(self) -> CutMix:
@@ -94,9 +94,7 @@ class CutMix(Regional):
             "cell": draw_whole(self.cell, rng),
             "feather": draw(self.feather, rng),
         }
-        branches = [
-            self.branches[index].plan(key.at(index).at(region), shape) for region, index in enumerate(chosen)
-        ]
+        branches = [self.branches[index].plan(key.at(index).at(region), shape) for region, index in enumerate(chosen)]
         return [{"op": "CutMix", "v": self.version, "params": params, "branches": branches}]
 
     def _branches(self, count: int, rng: np.random.Generator) -> list[int]:
@@ -150,9 +148,11 @@ def _blend(
     for region, (result, found) in enumerate(results, 1):
         weight = cv2.blur((owner == region).astype(np.float32), (side, side), borderType=cv2.BORDER_REFLECT_101)
         acts = weight > 1e-4  # box sums leave dust of about 1e-6 outside of the region
+        whole = weight > 1 - 1e-4
         out += (to_float(result) - clean) * np.where(acts, weight, 0)[..., None]
+        np.copyto(out, to_float(result), where=whole[..., None])
         labels.paste(found, acts)
-        band |= acts & (weight < 1 - 1e-4)
+        band |= acts & ~whole
         changed |= acts
     np.copyto(out, clean, where=~changed[..., None])
     labels.ignored(band)

@@ -61,13 +61,13 @@ class Between:
             return self._number(value)
         if isinstance(value, Sequence) and not isinstance(value, str):
             return self._ends(value, "a range")
-        if isinstance(value, Mapping) and "log" in value or isinstance(value, Log):
+        if (isinstance(value, Mapping) and "log" in value) or isinstance(value, Log):
             ends = _only(value, "log")["log"]
             lo, hi = self._ends(ends, "log")
             if lo <= 0:
                 raise ValueError("log needs ends above 0")
             return Log(log=(lo, hi))
-        if isinstance(value, Mapping) and "choice" in value or isinstance(value, Choice):
+        if (isinstance(value, Mapping) and "choice" in value) or isinstance(value, Choice):
             choice = _choice(value)
             return choice.model_copy(update={"choice": tuple(self._number(v) for v in choice.choice)})
         raise ValueError("expected a number, [lo, hi], {log: [lo, hi]} or {choice: [...], p: [...]}")
@@ -110,7 +110,7 @@ class Among:
         """Raises:
         ValueError: naming what is allowed.
         """
-        if isinstance(value, Mapping) and "choice" in value or isinstance(value, Choice):
+        if (isinstance(value, Mapping) and "choice" in value) or isinstance(value, Choice):
             choice = _choice(value)
             for name in choice.choice:
                 self._name(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from million_ird.degrade.counter import SCALE, level_noise, normal_table, words16
 from million_ird.degrade.dist import Among, Between, Choice, Names, Spec, draw, draw_name, draw_seed
-from million_ird.degrade.op import Op, Params, Shape, Support, Tier
+from million_ird.degrade.op import Bytes, Floats, Op, Params, Shape, Support, Tier
 from million_ird.rng import rng_for
 
 _SIGN = np.uint8(128)
@@ -33,14 +33,14 @@ class GaussianNoise(Op):
         return {"sigma": draw(self.sigma, rng), "kind": draw_name(self.kind, rng), "seed": draw_seed(rng)}
 
     @classmethod
-    def render(cls, image: NDArray[np.float32], params: Params) -> tuple[NDArray[np.float32], Support | None]:
+    def render(cls, image: Floats, params: Params) -> tuple[Floats, Support | None]:
         noise = _gaussian(image.shape, params)
         noise *= np.float32(1 / 255)
         noise += image
         return noise, None
 
     @classmethod
-    def render8(cls, image: NDArray[np.uint8], params: Params) -> tuple[NDArray[np.uint8], Support | None]:
+    def render8(cls, image: Bytes, params: Params) -> tuple[Bytes, Support | None]:
         sigma = params["sigma"]
         if params["kind"] != "colour" or image.size < _TABLE_PAYS:
             return _add8(image, _rounded(_gaussian(image.shape, params))), None
@@ -61,7 +61,7 @@ class SpeckleNoise(Op):
         return {"sigma": draw(self.sigma, rng), "seed": draw_seed(rng)}
 
     @classmethod
-    def render(cls, image: NDArray[np.float32], params: Params) -> tuple[NDArray[np.float32], Support | None]:
+    def render(cls, image: Floats, params: Params) -> tuple[Floats, Support | None]:
         units = normal_table().take(words16(params["seed"], image.size)).reshape(image.shape)
         noise = level_noise(units, image * np.float32(255) * np.float32(params["sigma"]))
         return image + noise * np.float32(1 / 255), None
@@ -89,12 +89,12 @@ class ImpulseNoise(Op):
         }
 
     @classmethod
-    def render(cls, image: NDArray[np.float32], params: Params) -> tuple[NDArray[np.float32], Support | None]:
+    def render(cls, image: Floats, params: Params) -> tuple[Floats, Support | None]:
         hit, salt, support = _impulses(image.shape, params)
         return np.where(hit, salt.astype(np.float32), image), support
 
     @classmethod
-    def render8(cls, image: NDArray[np.uint8], params: Params) -> tuple[NDArray[np.uint8], Support | None]:
+    def render8(cls, image: Bytes, params: Params) -> tuple[Bytes, Support | None]:
         hit, salt, support = _impulses(image.shape, params)
         # Where hit: all bits set by salt, all cleared by pepper.
         return (image | -salt.view(np.uint8)) & ~-(hit & ~salt).view(np.uint8), support
@@ -113,14 +113,14 @@ class UniformNoise(Op):
         return {"amplitude": draw(self.amplitude, rng), "seed": draw_seed(rng)}
 
     @classmethod
-    def render(cls, image: NDArray[np.float32], params: Params) -> tuple[NDArray[np.float32], Support | None]:
+    def render(cls, image: Floats, params: Params) -> tuple[Floats, Support | None]:
         noise = _uniform(image.shape, params)
         noise *= np.float32(1 / 255)
         noise += image
         return noise, None
 
     @classmethod
-    def render8(cls, image: NDArray[np.uint8], params: Params) -> tuple[NDArray[np.uint8], Support | None]:
+    def render8(cls, image: Bytes, params: Params) -> tuple[Bytes, Support | None]:
         return _add8(image, _rounded(_uniform(image.shape, params))), None
 
 
@@ -139,14 +139,14 @@ class PoissonGaussianNoise(Op):
         return {"shot": draw(self.shot, rng), "read": draw(self.read, rng), "seed": draw_seed(rng)}
 
     @classmethod
-    def render(cls, image: NDArray[np.float32], params: Params) -> tuple[NDArray[np.float32], Support | None]:
+    def render(cls, image: Floats, params: Params) -> tuple[Floats, Support | None]:
         units = normal_table().take(words16(params["seed"], image.size)).reshape(image.shape)
         variance = np.maximum(image, 0) * np.float32(params["shot"]) + np.float32(params["read"])
         noise = level_noise(units, np.sqrt(variance) * np.float32(255))
         return image + noise * np.float32(1 / 255), None
 
 
-def _gaussian(shape: tuple[int, ...], params: Params) -> NDArray[np.float32]:
+def _gaussian(shape: tuple[int, ...], params: Params) -> Floats:
     """(H, W, 3) noise in grey levels."""
     height, width, _ = shape
     kind, table = params["kind"], normal_table()
@@ -162,27 +162,27 @@ def _gaussian(shape: tuple[int, ...], params: Params) -> NDArray[np.float32]:
 
 
 def _mixing(seed: int) -> NDArray[np.int32]:
-    """(3, 3) in units of 1/1024: a root of U diag(d) U^T with a random rotation U and d in [0, 1], as BSRGAN draws it."""
+    """(3, 3) in units of 1/1024: a root of U diag(d) U^T, a random rotation U and d in [0, 1], as BSRGAN draws it."""
     rng = rng_for(seed, "covariance")
     rotation, _ = np.linalg.qr(rng.random((3, 3)) - 0.5)
     return np.rint(np.sqrt(rng.random(3))[:, None] * rotation.T * 1024).astype(np.int32)
 
 
-def _uniform(shape: tuple[int, ...], params: Params) -> NDArray[np.float32]:
+def _uniform(shape: tuple[int, ...], params: Params) -> Floats:
     height, width, channels = shape
     words = words16(params["seed"], height * width * channels).reshape(shape)
     units = (words >> 1).astype(np.int16) - np.int16(16384)
     return level_noise(units, params["amplitude"] * SCALE / 16384)
 
 
-def _rounded(noise: NDArray[np.float32]) -> NDArray[np.int8] | NDArray[np.int16]:
+def _rounded(noise: Floats) -> NDArray[Any]:
     """Noise in whole grey levels, in the smallest type that holds it."""
     noise = np.floor(noise + np.float32(0.5))
     small = noise.size == 0 or (noise.min() >= -127 and noise.max() <= 127)
     return noise.astype(np.int8 if small else np.int16)
 
 
-def _add8(image: NDArray[np.uint8], noise: NDArray[np.int8] | NDArray[np.int16]) -> NDArray[np.uint8]:
+def _add8(image: Bytes, noise: NDArray[Any]) -> Bytes:
     """image + noise, saturated at 0 and 255."""
     if noise.dtype == np.int16:
         return cv2.add(image, noise, dtype=cv2.CV_8U)
@@ -200,5 +200,3 @@ def _impulses(shape: tuple[int, ...], params: Params) -> tuple[NDArray[np.bool_]
     if channels == 1:
         hit, salt = np.repeat(hit, 3, axis=2), np.repeat(salt, 3, axis=2)
     return hit, salt, support
-
-

@@ -23,6 +23,12 @@ from million_ird.rng import rng_for
 Image = NDArray[Any]
 """(H, W, 3) RGB: uint8, or float32 in [0, 1]. Between ops of a chain, float32 that may leave [0, 1]."""
 
+Floats = NDArray[Any]
+"""float32 (numpy's stubs forget it on the way through arithmetic, so that the type checker is told no more)."""
+
+Bytes = NDArray[Any]
+"""uint8, likewise."""
+
 Shape = tuple[int, int]
 """Height and width, px."""
 
@@ -141,7 +147,7 @@ class Op(Node):
         raise NotImplementedError
 
     @classmethod
-    def render(cls, image: NDArray[np.float32], params: Params) -> tuple[NDArray[np.float32], Support | None]:
+    def render(cls, image: Floats, params: Params) -> tuple[Floats, Support | None]:
         """Degrade.
 
         Args:
@@ -155,7 +161,7 @@ class Op(Node):
         return to_float(x), support
 
     @classmethod
-    def render8(cls, image: NDArray[np.uint8], params: Params) -> tuple[NDArray[np.uint8], Support | None]:
+    def render8(cls, image: Bytes, params: Params) -> tuple[Bytes, Support | None]:
         """The same for an 8-bit picture whose result is rounded to 8 bits: equal to rounding what `render` gives."""
         x, support = cls.render(to_float(image), params)
         return to_uint8(x), support
@@ -169,7 +175,7 @@ class Op(Node):
             params: what `draw` gave.
 
         Returns:
-            The image, of the same dtype and range, and (H, W) uint8: 0 where no pixel can have changed, else how strongly.
+            The image, same dtype and range, and (H, W) uint8: 0 where nothing can have changed, else how strongly.
 
         Raises:
             InputError: a wrong dtype, shape or range.
@@ -227,14 +233,14 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     return tuple(classes)
 
 
-def to_float(image: Image) -> NDArray[np.float32]:
+def to_float(image: Image) -> Floats:
     """8 bits to float32 in [0, 1] (k / 255, so that times 255 it is k again); float32 as it is."""
     if image.dtype == np.uint8:
         return np.divide(image, np.float32(255), dtype=np.float32)
     return image
 
 
-def to_uint8(image: Image) -> NDArray[np.uint8]:
+def to_uint8(image: Image) -> Bytes:
     """Clip and round to 8 bits, halves up; uint8 as it is. The only place where a float picture is rounded."""
     if image.dtype == np.uint8:
         return image
@@ -244,7 +250,7 @@ def to_uint8(image: Image) -> NDArray[np.uint8]:
     return np.clip(scaled, 0, 255.5, out=scaled).astype(np.uint8)
 
 
-def clip(image: NDArray[np.float32]) -> NDArray[np.float32]:
+def clip(image: Floats) -> Floats:
     """To [0, 1]; pixels that lie there stay the very same."""
     return np.clip(image, 0, 1)
 

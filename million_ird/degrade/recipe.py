@@ -45,7 +45,7 @@ class Recipe(Node):
     """What it is called."""
     about: str = ""
     """What it does and where its numbers come from."""
-    fixed: tuple[str, ...] | None = Field(None, alias="classes")
+    fixed: tuple[str, ...] | None = Field(default=None, alias="classes")
     """Class of each bit of the mask; None = in order of first appearance."""
     pipeline: AnyNode = Field(default_factory=Compose)
     """What is done."""

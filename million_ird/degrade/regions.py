@@ -1,7 +1,7 @@
-"""Region maps for CutMix: who owns which pixel. Every shape grows until it has exactly the share of the area asked for.
+"""Region maps for CutMix: who owns which pixel. Every shape grows until it has the share of the area asked for.
 
-A shape is a score over the picture, least in its middle; its region is the pixels with the least scores among those that
-are still free. So shares hold whatever the borders and earlier regions cut away.
+A shape is a score over the picture, least in its middle; its region is the pixels with the least scores among those
+that are still free. So shares hold whatever the borders and earlier regions cut away.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from million_ird.degrade.op import Shape
+from million_ird.degrade.op import Floats, Shape
 from million_ird.rng import rng_for
 
 SHAPES = ("rectangle", "polygon", "spline", "blob", "voronoi", "grid")
@@ -66,9 +66,7 @@ def _voronoi(shape: Shape, shares: Sequence[float], rng: np.random.Generator) ->
     count = 6 * len(shares) + 6
     places = rng.random((count, 2))
     sites[(places[:, 0] * height).astype(int), (places[:, 1] * width).astype(int)] = 0
-    _, labels = cv2.distanceTransformWithLabels(
-        sites, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    _, labels = cv2.distanceTransformWithLabels(sites, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
     areas = np.bincount(labels.ravel())[1:]
     # Cells are dealt in random order to whoever lacks most; what is left free is owed its share like any region.
     owed = np.array([max(0.0, 1 - sum(shares)), *shares]) * height * width
@@ -77,7 +75,7 @@ def _voronoi(shape: Shape, shares: Sequence[float], rng: np.random.Generator) ->
         taker = int(np.argmax(owed))
         owner[cell + 1] = taker
         owed[taker] -= areas[cell]
-    return owner[labels]
+    return owner[labels.astype(np.int32, copy=False)]
 
 
 def _grown(shape: Shape, kind: str, shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -99,7 +97,7 @@ def _grown(shape: Shape, kind: str, shares: Sequence[float], rng: np.random.Gene
     return regions
 
 
-def _bound(score: NDArray[np.float32], free: NDArray[np.bool_], pixels: float) -> float:
+def _bound(score: Floats, free: NDArray[np.bool_], pixels: float) -> float:
     step = max(1, int(np.sqrt(score.size / SAMPLE)))
     values = score[::step, ::step][free[::step, ::step]]
     wanted = int(pixels / step**2 + 0.5)
@@ -108,7 +106,7 @@ def _bound(score: NDArray[np.float32], free: NDArray[np.bool_], pixels: float) -
     return float(np.partition(values, wanted)[wanted]) if wanted else -np.inf
 
 
-def _middle(shape: Shape, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _middle(shape: Shape, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Coordinates around a random middle, turned by a random angle where the shape has one: dy (H, 1), dx (1, W)."""
     height, width = shape
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32(rng.random() * height)
@@ -116,20 +114,20 @@ def _middle(shape: Shape, rng: np.random.Generator) -> tuple[NDArray[np.float32]
     return y, x
 
 
-def _rectangle(shape: Shape, rng: np.random.Generator) -> NDArray[np.float32]:
+def _rectangle(shape: Shape, rng: np.random.Generator) -> Floats:
     y, x = _middle(shape, rng)
     aspect = np.float32(2 ** (2 * rng.random() - 1))
     return np.maximum(np.abs(y) * aspect, np.abs(x) / aspect)
 
 
-def _radial(shape: Shape, radius: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def _radial(shape: Shape, radius: Floats, rng: np.random.Generator) -> Floats:
     """Distance from the middle in units of a radius that depends on the direction, (360,) from -180 degrees on."""
     y, x = np.broadcast_arrays(*_middle(shape, rng))
     length, angle = cv2.cartToPolar(np.ascontiguousarray(x), np.ascontiguousarray(y), angleInDegrees=True)
     return length * (1 / radius).astype(np.float32)[np.minimum(angle, 359.5).astype(np.int16)]
 
 
-def _polygon(shape: Shape, rng: np.random.Generator) -> NDArray[np.float32]:
+def _polygon(shape: Shape, rng: np.random.Generator) -> Floats:
     corners, radii = _corners(rng, 3, 9)
     angles = np.arange(360) + 0.5
     after = np.searchsorted(corners, angles) % len(corners)
@@ -142,9 +140,9 @@ def _polygon(shape: Shape, rng: np.random.Generator) -> NDArray[np.float32]:
     return _radial(shape, radius.astype(np.float32), rng)
 
 
-def _spline(shape: Shape, rng: np.random.Generator) -> NDArray[np.float32]:
+def _spline(shape: Shape, rng: np.random.Generator) -> Floats:
     """A closed curve: a periodic Catmull-Rom spline of the radius over the direction."""
-    corners, radii = _corners(rng, 5, 11)
+    _, radii = _corners(rng, 5, 11)
     count = len(radii)
     at = np.arange(360) / 360 * count
     index = at.astype(int)
@@ -162,7 +160,7 @@ def _corners(rng: np.random.Generator, least: int, most: int) -> tuple[NDArray[n
     return np.sort(angles % 360), 0.6 + 0.8 * rng.random(count)
 
 
-def _blob(shape: Shape, rng: np.random.Generator) -> NDArray[np.float32]:
+def _blob(shape: Shape, rng: np.random.Generator) -> Floats:
     """Smooth noise: the region is wherever it is lowest, in a few pieces."""
     height, width = shape
     cells = 3 + int(rng.random() * 3)

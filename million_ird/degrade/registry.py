@@ -71,7 +71,8 @@ def find(name: str) -> Any:
             return point.load()
     known = [*names(), *COMBINATORS]
     near = difflib.get_close_matches(name, known, n=1)
-    raise ConfigError(f"op {name}: unknown; " + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"))
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    raise ConfigError(f"op {name}: unknown; {hint}")
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from million_ird.degrade.op import Image, Key, Node, Op, Step, Tier, TIERS, check_image, clip, to_float, to_uint8
+from million_ird.degrade.op import TIERS, Image, Key, Node, Step, Tier, check_image, clip, to_float, to_uint8
 from million_ird.degrade.registry import find
 from million_ird.errors import InputError
 
@@ -128,7 +128,9 @@ def perform(image: Image, trace: Mapping[str, Any], *, strength: bool = False) -
     """
     check_image(image)
     if trace.get("mird") != TRACE:
-        raise InputError(f"trace: expected mird {TRACE}, got {trace.get('mird')!r}; was it made by a newer million-ird?")
+        raise InputError(
+            f"trace: expected mird {TRACE}, got {trace.get('mird')!r}; was it made by a newer million-ird?"
+        )
     if list(image.shape[:2]) != list(trace["size"]):
         raise InputError(f"trace: it is for {trace['size'][1]}x{trace['size'][0]} px, the image has {_size(image)}")
     labels = Labels.of({name: bit for bit, name in enumerate(trace["classes"])}, image.shape, strength)
@@ -164,8 +166,15 @@ def run(image: Image, steps: Sequence[Step], labels: Labels, *, rounded: bool = 
     for index, step in enumerate(steps):
         op = op_of(step)
         after = wants8 if index + 1 == len(steps) else op_of(steps[index + 1]).codec
-        image = op.perform(image, step, labels, rounded=after) if issubclass(op, Regional) else _once(op, image, step, labels, after)
-    return to_uint8(image) if wants8 else image
+        if issubclass(op, Regional):
+            image = op.perform(image, step, labels, rounded=after)
+            continue
+        if op.codec or (after and image.dtype == np.uint8):
+            image, support = op.render8(to_uint8(image), step["params"])
+        else:
+            image, support = op.render(to_float(image), step["params"])
+        labels.add(step["class"], support)
+    return to_uint8(image) if wants8 else to_float(image)
 
 
 class Regional(Node):
@@ -194,18 +203,9 @@ def op_of(step: Step) -> Any:
 
 def tier_of(steps: Sequence[Step]) -> Tier:
     """The loosest tier among steps and their branches."""
-    tiers = [TIERS.index(op_of(step).tier) for step in steps if "branches" not in step]
+    tiers = [TIERS.index(op_of(step).tier) for step in steps]
     tiers += [TIERS.index(tier_of(branch)) for step in steps for branch in step.get("branches", ())]
     return TIERS[max(tiers, default=0)]
-
-
-def _once(op: type[Op], image: Image, step: Step, labels: Labels, rounded: bool) -> Image:
-    if op.codec or (rounded and image.dtype == np.uint8):
-        image, support = op.render8(to_uint8(image), step["params"])
-    else:
-        image, support = op.render(to_float(image), step["params"])
-    labels.add(step["class"], support)
-    return image
 
 
 def _size(image: Image) -> str:

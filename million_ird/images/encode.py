@@ -7,15 +7,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+SAMPLINGS = {
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    "4:4:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440,
+    "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
+}
+"""Chroma subsamplings that a JPEG can have here."""
+
+
 def encode_png(rgb: NDArray[np.uint8], level: int = 3) -> bytes:
     """(H, W, 3) RGB uint8 to PNG, lossless; `level` is zlib's 0..9."""
     return _encode(".png", rgb, [cv2.IMWRITE_PNG_COMPRESSION, level])
 
 
-def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 95) -> bytes:
-    """(H, W, 3) RGB uint8 to baseline JPEG of IJG `quality` 1..100; 4:4:4 from quality 90 on, else 4:2:0."""
-    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if quality >= 90 else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
-    return _encode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling])
+def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 95, sampling: str | None = None) -> bytes:
+    """(H, W, 3) RGB uint8 to baseline JPEG of IJG `quality` 1..100, accurate DCT, the same bytes as Pillow writes.
+
+    Args:
+        rgb: the picture.
+        quality: 1..100.
+        sampling: one of `SAMPLINGS`; None = 4:4:4 from quality 90 on, else 4:2:0.
+    """
+    factors = SAMPLINGS[sampling or ("4:4:4" if quality >= 90 else "4:2:0")]
+    return _encode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factors])
 
 
 def thumbnail(rgb: NDArray[np.uint8], side: int, quality: int = 70) -> bytes:
