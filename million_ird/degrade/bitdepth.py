@@ -9,6 +9,7 @@ import numpy as np
 
 from million_ird.degrade.dist import Among, Between, Names, Spec, draw_name, draw_whole
 from million_ird.degrade.op import Bytes, Floats, Op, Params, Shape, Support, Tier
+from million_ird.rng import Chance
 
 
 def _bayer(order: int) -> Floats:
@@ -35,7 +36,7 @@ class BitDepth(Op):
     dither: Annotated[Names, Among(("none", "ordered"))] = "none"
     """None shows banding; "ordered" trades it for an 8x8 pattern (Bayer 1973)."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         return {
             "bits": draw_whole(self.bits, rng),
             "rounding": draw_name(self.rounding, rng),

@@ -13,6 +13,7 @@ from million_ird.degrade.dist import Among, Between, Choice, Names, Spec, draw_n
 from million_ird.degrade.op import Bytes, Op, Params, Shape, Support, Tier
 from million_ird.errors import InputError
 from million_ird.images.encode import SAMPLINGS, encode_jpeg
+from million_ird.rng import Chance
 
 _LIMIT = {"JPEG": 65535, "WebP": 16383}
 
@@ -31,7 +32,7 @@ class JPEG(Op):
     shift: Annotated[Spec, Between(0, 15, whole=True)] = 0
     """Offset of the 8x8 grid from the corner of the picture, px, drawn for each direction."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         return {
             "quality": draw_whole(self.quality, rng),
             "sampling": draw_name(self.sampling, rng),
@@ -62,7 +63,7 @@ class WebP(Op):
     method: Annotated[Spec, Between(0, 6, whole=True)] = 0
     """Effort, 0 (fast) to 6; it changes the picture too."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         return {"quality": draw_whole(self.quality, rng), "method": draw_whole(self.method, rng)}
 
     @classmethod

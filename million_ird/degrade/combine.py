@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from million_ird.degrade.dist import Between, Spec, check_weights, draw_whole, pick
 from million_ird.degrade.op import Key, Node, Shape, Step
+from million_ird.rng import Chance
 
 
 def _node(value: Any) -> Node:
@@ -117,7 +118,7 @@ class Maybe(Node):
         return self.step.plan(key.at(0), shape) if key.rng().random() < self.p else []
 
 
-def permutation(count: int, rng: Any) -> list[int]:
+def permutation(count: int, rng: Chance) -> list[int]:
     """A random order of `count` things (Fisher-Yates on `random()` alone, which numpy keeps stable)."""
     order = list(range(count))
     for last in range(count - 1, 0, -1):

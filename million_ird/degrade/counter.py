@@ -7,7 +7,9 @@ normal values come from a table of quantiles, so that they are the same bits on 
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
@@ -25,6 +27,22 @@ def words16(seed: int, count: int, stream: str = "") -> NDArray[np.uint16]:
     """(count,) uint16, uniform; `stream` names what it is for, where an op needs several from one seed."""
     raw = np.random.Philox(key=key_for(seed, stream)).random_raw(-(-count // 4))
     return raw.astype("<u8", copy=False).view("<u2")[:count]
+
+
+def look_up(table: NDArray[Any], words: NDArray[np.uint16]) -> NDArray[Any]:
+    """table[words] for a table of 65536 values of up to 16 bits, words of any shape."""
+    if table.dtype.itemsize <= 2 and _opencv_knows_words():
+        return cv2.LUT(words.reshape(1, -1), table.reshape(1, -1)).reshape(words.shape)
+    return table.take(words)
+
+
+@cache
+def _opencv_knows_words() -> bool:
+    """Newer OpenCV looks up 16-bit words too, half as long again as quick as numpy."""
+    try:
+        return cv2.LUT(np.zeros((1, 1), np.uint16), np.zeros((1, 65536), np.int8)).dtype == np.int8
+    except cv2.error:
+        return False
 
 
 @cache

@@ -31,6 +31,7 @@ from million_ird.degrade.dist import (
 from million_ird.degrade.op import Image, Key, Shape, Step, Tier, to_float, to_uint8
 from million_ird.degrade.regions import SHAPES, region_map
 from million_ird.degrade.run import Labels, Regional, run
+from million_ird.rng import Chance
 
 MAX_REGIONS = 24
 
@@ -97,7 +98,7 @@ class CutMix(Regional):
         branches = [self.branches[index].plan(key.at(index).at(region), shape) for region, index in enumerate(chosen)]
         return [{"op": "CutMix", "v": self.version, "params": params, "branches": branches}]
 
-    def _branches(self, count: int, rng: np.random.Generator) -> list[int]:
+    def _branches(self, count: int, rng: Chance) -> list[int]:
         """Which branch each region gets."""
         if not self.distinct:
             return [pick(rng, len(self.branches), self.p) for _ in range(count)]
@@ -123,11 +124,17 @@ class CutMix(Regional):
             results.append((run(image, branch, found, rounded=rounded and params["feather"] == 0), found))
         if params["feather"] > 0:
             return _blend(image, owner, results, params["feather"], labels, rounded)
-        out = to_uint8(image).copy() if rounded and image.dtype == np.uint8 else to_float(image).copy()
+        clean = image if rounded and image.dtype == np.uint8 else to_float(image)
+        # The first region's picture, which is often the largest, is what the others are laid on.
+        out = results[0][0] if results[0][0] is not clean else clean.copy()
         for region, (result, found) in enumerate(results, 1):
             where = owner == region
-            cv2.copyTo(result, where.view(np.uint8), out)
+            if region > 1:
+                cv2.copyTo(result, where.view(np.uint8), out)
             labels.paste(found, where)
+        untouched = owner == 0
+        if untouched.any():
+            cv2.copyTo(clean, untouched.view(np.uint8), out)
         return out
 
 

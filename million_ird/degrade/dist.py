@@ -20,6 +20,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
 from million_ird.config import Config
+from million_ird.rng import Chance
 
 DIGITS = 6
 """Significant digits of a drawn number: what is applied is what the trace says, and traces stay small."""
@@ -130,7 +131,7 @@ class Among:
         return {"anyOf": [name, _choice_schema(name)]}
 
 
-def draw(spec: Spec, rng: np.random.Generator) -> float:
+def draw(spec: Spec, rng: Chance) -> float:
     """One value of a distribution, of at most `DIGITS` significant digits."""
     if isinstance(spec, tuple):
         lo, hi = spec
@@ -143,7 +144,7 @@ def draw(spec: Spec, rng: np.random.Generator) -> float:
     return spec
 
 
-def draw_whole(spec: Spec, rng: np.random.Generator) -> int:
+def draw_whole(spec: Spec, rng: Chance) -> int:
     """One whole number of a distribution; both ends of a range are as likely as any other value."""
     if isinstance(spec, tuple):
         lo, hi = int(spec[0]), int(spec[1])
@@ -154,17 +155,17 @@ def draw_whole(spec: Spec, rng: np.random.Generator) -> int:
     return int(draw(spec, rng))
 
 
-def draw_name(names: Names, rng: np.random.Generator) -> str:
+def draw_name(names: Names, rng: Chance) -> str:
     """One name of a distribution."""
     return names.choice[pick(rng, len(names.choice), names.p)] if isinstance(names, Choice) else names
 
 
-def draw_seed(rng: np.random.Generator) -> int:
+def draw_seed(rng: Chance) -> int:
     """A seed for what is too large to be drawn as parameters (noise, masks, streaks): 53 bits, exact in any JSON."""
     return int(rng.random() * (1 << 53))
 
 
-def pick(rng: np.random.Generator, count: int, weights: Sequence[float] | None = None) -> int:
+def pick(rng: Chance, count: int, weights: Sequence[float] | None = None) -> int:
     """An index below `count`, with these weights (all alike where None)."""
     at = rng.random()
     if weights is None:

@@ -7,11 +7,12 @@ from typing import Annotated, ClassVar
 import cv2
 import numpy as np
 
-from million_ird.degrade.counter import SCALE, normal_table, words16
+from million_ird.degrade.counter import SCALE, look_up, normal_table, words16
 from million_ird.degrade.dist import Between, Log, Spec, draw, draw_seed
 from million_ird.degrade.light import to_linear, to_srgb
 from million_ird.degrade.op import Floats, Op, Params, Shape, Support, Tier
 from million_ird.degrade.sensor import colour_matrices, demosaic, mosaic, read_variance
+from million_ird.rng import Chance
 
 
 class ISPNoise(Op):
@@ -31,7 +32,7 @@ class ISPNoise(Op):
     blue: Annotated[Spec, Between(1, 4)] = (1.5, 1.9)
     """White-balance gain of blue."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         shot = draw(self.shot, rng)
         return {
             "shot": shot,
@@ -47,7 +48,7 @@ class ISPNoise(Op):
         gains = np.array([params["red"], 1, params["blue"]], np.float32)
         light = to_linear(image)
         raw = mosaic(cv2.transform(light, to_camera / gains[:, None]))
-        units = normal_table().take(words16(params["seed"], raw.size)).reshape(raw.shape)
+        units = look_up(normal_table(), words16(params["seed"], raw.size)).reshape(raw.shape)
         variance = np.maximum(raw, 0) * np.float32(params["shot"]) + np.float32(params["read"])
         noise = demosaic(np.sqrt(variance) * (units * np.float32(1 / SCALE)))
         return to_srgb(light + cv2.transform(noise, from_camera * gains)), None

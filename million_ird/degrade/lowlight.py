@@ -7,11 +7,12 @@ from typing import Annotated, ClassVar
 import cv2
 import numpy as np
 
-from million_ird.degrade.counter import SCALE, normal_table, words16
+from million_ird.degrade.counter import SCALE, look_up, normal_table, words16
 from million_ird.degrade.dist import Among, Between, Log, Names, Spec, draw, draw_name, draw_seed, draw_whole
 from million_ird.degrade.light import to_linear, to_srgb
 from million_ird.degrade.op import Bytes, Floats, Op, Params, Shape, Support, Tier, to_uint8
 from million_ird.degrade.sensor import read_variance
+from million_ird.rng import Chance
 
 _SMALL = 8
 """An illumination map is smooth: it is made at an eighth of the size."""
@@ -48,7 +49,7 @@ class LowLight(Op):
     bits: Annotated[Spec, Between(8, 16, whole=True)] = (10, 14)
     """For "physical": of the sensor's converter."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         kind = draw_name(self.kind, rng)
         if kind == "gain":
             return {"kind": kind, "gain": draw(self.gain, rng)}
@@ -114,7 +115,7 @@ def _physical(image: Floats, params: Params) -> Floats:
 
 
 def _normal(image: Floats, params: Params) -> Floats:
-    units = normal_table().take(words16(params["seed"], image.size)).reshape(image.shape)
+    units = look_up(normal_table(), words16(params["seed"], image.size)).reshape(image.shape)
     return units * np.float32(1 / SCALE)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from million_ird.degrade.counter import SCALE, level_noise, normal_table, words16
+from million_ird.degrade.counter import SCALE, level_noise, look_up, normal_table, words16
 from million_ird.degrade.dist import Among, Between, Choice, Names, Spec, draw, draw_name, draw_seed
 from million_ird.degrade.op import Bytes, Floats, Op, Params, Shape, Support, Tier
-from million_ird.rng import rng_for
+from million_ird.rng import Chance, rng_for
 
 _SIGN = np.uint8(128)
 _TABLE_PAYS = 131072
@@ -29,7 +30,7 @@ class GaussianNoise(Op):
     kind: Annotated[Names, Among(("colour", "grey", "correlated"))] = "colour"
     """Independent per channel; one value for all three; or with a random covariance of the channels (BSRGAN)."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         return {"sigma": draw(self.sigma, rng), "kind": draw_name(self.kind, rng), "seed": draw_seed(rng)}
 
     @classmethod
@@ -41,11 +42,10 @@ class GaussianNoise(Op):
 
     @classmethod
     def render8(cls, image: Bytes, params: Params) -> tuple[Bytes, Support | None]:
-        sigma = params["sigma"]
         if params["kind"] != "colour" or image.size < _TABLE_PAYS:
             return _add8(image, _rounded(_gaussian(image.shape, params))), None
-        table = _rounded(level_noise(normal_table(), sigma))
-        return _add8(image, table.take(words16(params["seed"], image.size)).reshape(image.shape)), None
+        noise = look_up(_rounded_table(params["sigma"]), words16(params["seed"], image.size))
+        return _add8(image, noise.reshape(image.shape)), None
 
 
 class SpeckleNoise(Op):
@@ -57,12 +57,12 @@ class SpeckleNoise(Op):
     sigma: Annotated[Spec, Between(0, 2)] = (0.05, 0.6)
     """Standard deviation in parts of the value. .15, .2, .35, .45, .6: ImageNet-C; 2/255 to 25/255: BSRGAN."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         return {"sigma": draw(self.sigma, rng), "seed": draw_seed(rng)}
 
     @classmethod
     def render(cls, image: Floats, params: Params) -> tuple[Floats, Support | None]:
-        units = normal_table().take(words16(params["seed"], image.size)).reshape(image.shape)
+        units = look_up(normal_table(), words16(params["seed"], image.size)).reshape(image.shape)
         noise = level_noise(units, image * np.float32(255) * np.float32(params["sigma"]))
         return image + noise * np.float32(1 / 255), None
 
@@ -80,7 +80,7 @@ class ImpulseNoise(Op):
     per: Annotated[Names, Among(("channel", "pixel"))] = "channel"
     """Whether channels are hit one by one or together."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         return {
             "amount": draw(self.amount, rng),
             "salt": draw(self.salt, rng),
@@ -109,7 +109,7 @@ class UniformNoise(Op):
     amplitude: Annotated[Spec, Between(0, 255)] = (5, 95)
     """Grey levels of 255. Up to 95 = the deviation of Gaussian noise of sigma 55 (the paper gives no number)."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         return {"amplitude": draw(self.amplitude, rng), "seed": draw_seed(rng)}
 
     @classmethod
@@ -135,12 +135,12 @@ class PoissonGaussianNoise(Op):
     read: Annotated[Spec, Between(0, 1)] = (1e-6, 5e-4)
     """Variance of black."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         return {"shot": draw(self.shot, rng), "read": draw(self.read, rng), "seed": draw_seed(rng)}
 
     @classmethod
     def render(cls, image: Floats, params: Params) -> tuple[Floats, Support | None]:
-        units = normal_table().take(words16(params["seed"], image.size)).reshape(image.shape)
+        units = look_up(normal_table(), words16(params["seed"], image.size)).reshape(image.shape)
         variance = np.maximum(image, 0) * np.float32(params["shot"]) + np.float32(params["read"])
         noise = level_noise(units, np.sqrt(variance) * np.float32(255))
         return image + noise * np.float32(1 / 255), None
@@ -151,9 +151,9 @@ def _gaussian(shape: tuple[int, ...], params: Params) -> Floats:
     height, width, _ = shape
     kind, table = params["kind"], normal_table()
     if kind == "grey":
-        units = table.take(words16(params["seed"], height * width)).reshape(height, width, 1)
+        units = look_up(table, words16(params["seed"], height * width)).reshape(height, width, 1)
         return np.repeat(level_noise(units, params["sigma"]), 3, axis=2)
-    units = table.take(words16(params["seed"], height * width * 3)).reshape(shape)
+    units = look_up(table, words16(params["seed"], height * width * 3)).reshape(shape)
     if kind == "correlated":
         # Whole-number arithmetic: the same bits wherever it is done.
         mixed = units.reshape(-1, 3).astype(np.int32) @ _mixing(params["seed"])
@@ -173,6 +173,12 @@ def _uniform(shape: tuple[int, ...], params: Params) -> Floats:
     words = words16(params["seed"], height * width * channels).reshape(shape)
     units = (words >> 1).astype(np.int16) - np.int16(16384)
     return level_noise(units, params["amplitude"] * SCALE / 16384)
+
+
+@lru_cache(maxsize=32)
+def _rounded_table(sigma: float) -> NDArray[Any]:
+    """Whole grey levels of noise for every random word."""
+    return _rounded(level_noise(normal_table(), sigma))
 
 
 def _rounded(noise: Floats) -> NDArray[Any]:

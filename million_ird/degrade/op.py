@@ -18,7 +18,7 @@ from pydantic import Field
 
 from million_ird.config import Config
 from million_ird.errors import ConfigError, InputError
-from million_ird.rng import rng_for
+from million_ird.rng import Chance, rng_for
 
 Image = NDArray[Any]
 """(H, W, 3) RGB: uint8, or float32 in [0, 1]. Between ops of a chain, float32 that may leave [0, 1]."""
@@ -72,8 +72,8 @@ class Key:
         """The key of child `index`."""
         return Key(self.seed, self.image_id, self.view, f"{self.path}.{index}" if self.path else str(index))
 
-    def rng(self) -> np.random.Generator:
-        """The generator of this place, new."""
+    def rng(self) -> Chance:
+        """The chance of this place, from its start."""
         return rng_for(self.seed, self.image_id, self.view, self.path)
 
 
@@ -142,7 +142,7 @@ class Op(Node):
     label: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]*$")
     """Class to label instead of the op's own."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         """Everything that chance decides, for a picture of this shape."""
         raise NotImplementedError
 

@@ -16,6 +16,7 @@ from million_ird.degrade.counter import SCALE, STEPS, normal_table, words16
 from million_ird.degrade.dist import Among, Between, Log, Names, Spec, draw, draw_name, draw_seed, ends_of
 from million_ird.degrade.light import to_linear, to_srgb
 from million_ird.degrade.op import Bytes, Floats, Op, Params, Shape, Support, Tier
+from million_ird.rng import Chance
 
 QUANTILES = 4096
 _EXACT_BELOW = 50.0
@@ -34,7 +35,7 @@ class PoissonNoise(Op):
     """Where photons are counted: "linear" is the physics, "srgb" is what the literature does. The sRGB mean is kept
     only in "srgb": the curve is concave."""
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Params:
+    def draw(self, rng: Chance, shape: Shape) -> Params:
         peak = draw(self.peak, rng)
         if isinstance(self.peak, (tuple, Log)):  # a drawn one in two digits, so that tables are met again
             lo, hi = ends_of(self.peak)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from million_ird.degrade.op import Floats, Shape
-from million_ird.rng import rng_for
+from million_ird.rng import Chance, rng_for
 
 SHAPES = ("rectangle", "polygon", "spline", "blob", "voronoi", "grid")
 SAMPLE = 16384
@@ -42,7 +42,7 @@ def region_map(shape: Shape, kind: str, shares: Sequence[float], seed: int, cell
     return _grown(shape, kind, shares, rng)
 
 
-def _grid(shape: Shape, shares: Sequence[float], cell: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _grid(shape: Shape, shares: Sequence[float], cell: int, rng: Chance) -> NDArray[np.uint8]:
     """Square cells, the exact number of each kind, shuffled; cells at the right and lower border may be cut."""
     height, width = shape
     rows, columns = -(-height // cell), -(-width // cell)
@@ -53,13 +53,17 @@ def _grid(shape: Shape, shares: Sequence[float], cell: int, rng: np.random.Gener
 
 def _owners(count: int, shares: Sequence[float]) -> NDArray[np.uint8]:
     """(count,) owners of cells in order, each with its share rounded to whole cells."""
-    ends = np.floor(np.cumsum(shares) * count + 0.5).astype(np.int64)
-    return np.where(np.arange(count) < ends[-1], np.searchsorted(ends, np.arange(count), side="right") + 1, 0).astype(
-        np.uint8
-    )
+    owners = np.zeros(count, np.uint8)
+    total, start = 0.0, 0
+    for owner, share in enumerate(shares, 1):
+        total += share
+        end = int(total * count + 0.5)
+        owners[start:end] = owner
+        start = end
+    return owners
 
 
-def _voronoi(shape: Shape, shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _voronoi(shape: Shape, shares: Sequence[float], rng: Chance) -> NDArray[np.uint8]:
     """Cells around random sites, given to the regions until each has about its share."""
     height, width = shape
     sites = np.full(shape, 255, np.uint8)
@@ -78,7 +82,7 @@ def _voronoi(shape: Shape, shares: Sequence[float], rng: np.random.Generator) ->
     return owner[labels.astype(np.int32, copy=False)]
 
 
-def _grown(shape: Shape, kind: str, shares: Sequence[float], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _grown(shape: Shape, kind: str, shares: Sequence[float], rng: Chance) -> NDArray[np.uint8]:
     height, width = shape
     regions = np.zeros(shape, np.uint8)
     full = sum(shares) > 0.999
@@ -106,7 +110,7 @@ def _bound(score: Floats, free: NDArray[np.bool_], pixels: float) -> float:
     return float(np.partition(values, wanted)[wanted]) if wanted else -np.inf
 
 
-def _middle(shape: Shape, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _middle(shape: Shape, rng: Chance) -> tuple[Floats, Floats]:
     """Coordinates around a random middle, turned by a random angle where the shape has one: dy (H, 1), dx (1, W)."""
     height, width = shape
     y = np.arange(height, dtype=np.float32)[:, None] - np.float32(rng.random() * height)
@@ -114,20 +118,20 @@ def _middle(shape: Shape, rng: np.random.Generator) -> tuple[Floats, Floats]:
     return y, x
 
 
-def _rectangle(shape: Shape, rng: np.random.Generator) -> Floats:
+def _rectangle(shape: Shape, rng: Chance) -> Floats:
     y, x = _middle(shape, rng)
     aspect = np.float32(2 ** (2 * rng.random() - 1))
     return np.maximum(np.abs(y) * aspect, np.abs(x) / aspect)
 
 
-def _radial(shape: Shape, radius: Floats, rng: np.random.Generator) -> Floats:
+def _radial(shape: Shape, radius: Floats, rng: Chance) -> Floats:
     """Distance from the middle in units of a radius that depends on the direction, (360,) from -180 degrees on."""
     y, x = np.broadcast_arrays(*_middle(shape, rng))
     length, angle = cv2.cartToPolar(np.ascontiguousarray(x), np.ascontiguousarray(y), angleInDegrees=True)
     return length * (1 / radius).astype(np.float32)[np.minimum(angle, 359.5).astype(np.int16)]
 
 
-def _polygon(shape: Shape, rng: np.random.Generator) -> Floats:
+def _polygon(shape: Shape, rng: Chance) -> Floats:
     corners, radii = _corners(rng, 3, 9)
     angles = np.arange(360) + 0.5
     after = np.searchsorted(corners, angles) % len(corners)
@@ -140,7 +144,7 @@ def _polygon(shape: Shape, rng: np.random.Generator) -> Floats:
     return _radial(shape, radius.astype(np.float32), rng)
 
 
-def _spline(shape: Shape, rng: np.random.Generator) -> Floats:
+def _spline(shape: Shape, rng: Chance) -> Floats:
     """A closed curve: a periodic Catmull-Rom spline of the radius over the direction."""
     _, radii = _corners(rng, 5, 11)
     count = len(radii)
@@ -152,7 +156,7 @@ def _spline(shape: Shape, rng: np.random.Generator) -> Floats:
     return _radial(shape, np.maximum(radius, 0.2).astype(np.float32), rng)
 
 
-def _corners(rng: np.random.Generator, least: int, most: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _corners(rng: Chance, least: int, most: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Directions in degrees, ascending, less than 180 apart, and their radii."""
     count = least + int(rng.random() * (most - least + 1))
     jitter = 0.6 if count > 3 else 0.3
@@ -160,7 +164,7 @@ def _corners(rng: np.random.Generator, least: int, most: int) -> tuple[NDArray[n
     return np.sort(angles % 360), 0.6 + 0.8 * rng.random(count)
 
 
-def _blob(shape: Shape, rng: np.random.Generator) -> Floats:
+def _blob(shape: Shape, rng: Chance) -> Floats:
     """Smooth noise: the region is wherever it is lowest, in a few pieces."""
     height, width = shape
     cells = 3 + int(rng.random() * 3)

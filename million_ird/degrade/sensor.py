@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from million_ird.degrade.op import Floats
-from million_ird.rng import rng_for
+from million_ird.rng import Chance, rng_for
 
 _RGB_TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -30,7 +30,7 @@ _GREEN = np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], np.float32) / 4
 _RED_BLUE = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], np.float32) / 4
 
 
-def read_variance(shot: float, rng: np.random.Generator) -> float:
+def read_variance(shot: float, rng: Chance) -> float:
     """Read-noise variance that goes with a shot noise: log read ~ N(2.18 log shot + 1.20, .26) (Brooks et al. 2019)."""
     return float(f"{exp(2.18 * log(shot) + 1.20 + 0.26 * float(ndtri(0.5 * 1e-9 + rng.random() * (1 - 1e-9)))):.6g}")
 
