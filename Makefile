@@ -44,6 +44,8 @@ bench: setup
 	$(BIN)/python benchmarks/niqe.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/calibrate.py
+	$(UV) pip install -q --python $(BIN)/python --no-deps imagecorruptions
+	$(BIN)/python benchmarks/degrade.py
 
 lock: setup
 	$(UV) pip compile -q --universal --python-version 3.11 pyproject.toml --extra all --extra dev -o requirements.lock

@@ -1,9 +1,10 @@
-"""The whole of `mird build` on real photos with planted defects, offline, in seconds.
+"""The main job on real photos with planted defects, offline, in seconds: build a dataset, degrade it into pairs.
 
     python examples/demo.py FOLDER
 
-makes FOLDER/photos from pictures that scikit-image and scikit-learn carry, builds FOLDER/build from it, and prints what
-became of each defect. Exit code 1 where one of them slipped through.
+makes FOLDER/photos from pictures that scikit-image and scikit-learn carry, builds FOLDER/build from it, prints what
+became of each defect, degrades what was kept into FOLDER/pairs by the recipe `abair`, verifies that, and draws a contact
+sheet, FOLDER/sheet.png. Exit code 1 where a defect slipped through.
 """
 
 from __future__ import annotations
@@ -179,16 +180,31 @@ def plant(folder: Path) -> dict[str, tuple[str, str]]:
     return planted
 
 
+def mird(*command: str | Path) -> None:
+    """Run a command of the toolkit, printed as it would be typed."""
+    words = [str(word) for word in command]
+    print(f"$ mird {shlex.join(words)}", flush=True)
+    subprocess.run([sys.executable, "-m", "million_ird", *words], check=True)
+
+
 def main(folder: Path) -> int:
-    """Make the corpus, build it, print the table; the number of defects that were not caught."""
+    """Do everything; the number of defects that were not caught."""
     shutil.rmtree(folder, ignore_errors=True)
     planted = plant(folder / "photos")
-    command = ["build", str(folder / "photos"), "--out", str(folder / "build")]
-    command += [part for setting in SETTINGS for part in ("--set", setting)]
-    print(f"$ mird {shlex.join(command)}", flush=True)
-    subprocess.run([sys.executable, "-m", "million_ird", *command], check=True)
+    settings = [part for setting in SETTINGS for part in ("--set", setting)]
+    mird("build", folder / "photos", "--out", folder / "build", *settings)
+    missed = table(folder / "build", planted)
+    print()
+    mird("degrade", folder / "build", "--out", folder / "pairs", "--recipe", "abair", "--per-image", "4")
+    mird("verify", folder / "pairs")
+    mird("degrade", folder / "build", "--recipe", "abair", "--preview", folder / "sheet.png")
+    print(f"open {folder / 'build' / 'report.html'}, {folder / 'sheet.png'}, {folder / 'sheet.html'}")
+    return missed
 
-    rows = pq.read_table(folder / "build" / "decisions.parquet").to_pylist()
+
+def table(build: Path, planted: dict[str, tuple[str, str]]) -> int:
+    """Print what became of each planted defect; how many were not dropped for the right reason."""
+    rows = pq.read_table(build / "decisions.parquet").to_pylist()
     decided = {row["uri"]: row for row in rows}
     kept = sum(row["keep"] for row in rows if row["uri"] not in planted)
     clean = len(rows) - len(planted)
@@ -203,7 +219,6 @@ def main(folder: Path) -> int:
         print(f"{what:34} {row['reason'] or 'kept':18} {numbers[0]} {numbers[1]}{note}")
     print(f"\n{len(planted) - missed} of {len(planted)} defects dropped for the right reason")
     print(f"{kept} of {clean} good photos kept")
-    print(f"open {folder / 'build' / 'report.html'}")
     return missed
 
 

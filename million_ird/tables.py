@@ -1,21 +1,32 @@
-"""Files that are written whole or not at all: any file, Parquet parts, JSON; and what it takes to read them back."""
+"""Files that are written whole or not at all: any file, Parquet parts, JSON; what it takes to read them back; and the
+lock and the diary of the folder they lie in."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from million_ird.errors import OutputError
+
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"|]+)+[\\/]")
+T = TypeVar("T")
+
+GROUP_BYTES = 64_000_000
+"""Pixels in a Parquet row group at most: what a reader (and a writer) must hold at once."""
 
 _TEMPORARY = re.compile(r"\..+\.tmp")
 
@@ -49,6 +60,47 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(out: Path, leave: Sequence[str] = ()) -> Iterator[None]:
+    """Lock a run's folder, made if it is not there, for as long as the context lasts; the lock dies with the process.
+
+    What killed writers left in it is swept away first; folders named in `leave` are not entered.
+
+    Raises:
+        OutputError: another run works in it, or it cannot be written.
+    """
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        busy = f"--out {out}: another mird run works in this folder; wait for it or choose another"
+        raise OutputError(busy) from None
+    except OSError as error:
+        raise output_error(error, out) from error
+    try:
+        sweep(out, leave)
+        yield
+    finally:
+        lock.release()
+
+
+def log_event(path: Path, run: str, name: str, level: str = "info", **fields: Any) -> None:
+    """Append an event of a run to its diary, one JSON object a line."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line = {"time": now, "level": level, "event": name, "run": run, **fields}
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise output_error(error, path) from error
+
+
+def without_folders(text: str) -> str:
+    """Text in which paths are cut down to their last part, for files that leave this machine."""
+    return _FOLDERS.sub("", text)
 
 
 def sweep(folder: Path, leave: Sequence[str] = ()) -> None:
@@ -115,6 +167,28 @@ def write_table(path: str | Path, table: pa.Table, **options: Any) -> None:
     """Write one Parquet file (zstd) whole or not at all."""
     with whole(path) as file:
         pq.write_table(table, file, **{"compression": "zstd", "store_schema": True, **options})
+
+
+def row_groups(rows: Iterable[T], most: int, size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Rows in groups of at most so many, and of at most `GROUP_BYTES` of pixels (`size` of each row)."""
+    group: list[T] = []
+    total = 0
+    for row in rows:
+        length = size(row)
+        if group and (len(group) == most or total + length > GROUP_BYTES):
+            yield group
+            group, total = [], 0
+        group.append(row)
+        total += length
+    if group:
+        yield group
+
+
+def add_member(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a file to a tar; owner 0, time 0, so that the same content gives the same bytes."""
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
 
 
 def part_path(folder: Path, shard: int) -> Path:

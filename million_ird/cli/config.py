@@ -17,17 +17,24 @@ class What(StrEnum):
     """Commands that take a configuration."""
 
     build = "build"
+    degrade = "degrade"
 
 
 def command(
     what: Annotated[What, typer.Argument(help="Which command's configuration.")],
-    preset: Annotated[Preset, typer.Option(help="Whose numbers to print.")] = Preset.photos,
+    preset: Annotated[Preset, typer.Option(help="Of build: whose numbers to print.")] = Preset.photos,
     verbose: Verbose = False,
 ) -> None:
     """Print the defaults as commented YAML."""
     output = Output(verbose=verbose)
     with output.guarded():
         from million_ird.config import to_yaml
+
+        if what is What.degrade:
+            from million_ird.pairs.settings import DegradeConfig
+
+            output.result({}, to_yaml(DegradeConfig(), comments=True).rstrip())
+            return
         from million_ird.curate.settings import load_config
 
         output.result({}, to_yaml(load_config(preset.value), comments=True).rstrip())

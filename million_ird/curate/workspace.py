@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from million_ird.config import differences, read_yaml, to_yaml
 from million_ird.curate.settings import BuildConfig, load_config
 from million_ird.errors import ConfigError, OutputError
-from million_ird.tables import output_error, read_json, sweep, write_json, write_text
+from million_ird.tables import locked, log_event, read_json, without_folders, write_json, write_text
+
+__all__ = ["FREE", "OURS", "Workspace", "opened", "public", "stored_config", "without_folders"]
 
 OURS = (
     "build.yaml",
@@ -40,8 +37,6 @@ OURS = (
 FREE = ("policy", "export", "report", "run", "seed")
 """Sections that may change on the same ledger: they decide, write or draw, but don't measure."""
 
-_FOLDERS = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\\/\s:'\"|]+)+[\\/]")
-
 
 class Workspace:
     """The output folder of a run. Make one with `opened`, which holds its lock."""
@@ -52,13 +47,7 @@ class Workspace:
 
     def event(self, name: str, level: str = "info", **fields: Any) -> None:
         """Append an event to run.jsonl."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = {"time": now, "level": level, "event": name, "run": self.run, **fields}
-        try:
-            with (self.out / "run.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise output_error(error, self.out / "run.jsonl") from error
+        log_event(self.out / "run.jsonl", self.run, name, level, **fields)
 
     def clear(self) -> None:
         """Delete what a build wrote here, and nothing else."""
@@ -109,20 +98,8 @@ def opened(out: Path) -> Iterator[Workspace]:
     Raises:
         OutputError: another run works in it, or it cannot be written.
     """
-    lock = FileLock(out / ".lock", timeout=0)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        busy = f"--out {out}: another mird run works in this folder; wait for it or choose another"
-        raise OutputError(busy) from None
-    except OSError as error:
-        raise output_error(error, out) from error
-    try:
-        sweep(out, leave=("dataset",))  # put in its place finished, and may hold millions of files
+    with locked(out, leave=("dataset",)):  # put in its place finished, and may hold millions of files
         yield Workspace(out, f"{time.time_ns():x}")
-    finally:
-        lock.release()
 
 
 def stored_config(out: Path) -> BuildConfig:
@@ -144,8 +121,3 @@ def public(config: BuildConfig) -> str:
     policy = config.policy.model_copy(update={"pins": pins.model_copy(update={"file": file})})
     shown = config.model_copy(update={"sources": config.sources.model_copy(update=hidden), "policy": policy})
     return to_yaml(shown, leave_out={"run"})
-
-
-def without_folders(text: str) -> str:
-    """Text in which paths are cut down to their last part, for files that leave this machine."""
-    return _FOLDERS.sub("", text)

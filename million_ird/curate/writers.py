@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import tarfile
@@ -16,10 +15,7 @@ import pyarrow.parquet as pq
 
 from million_ird.curate.ledger import measurement_columns
 from million_ird.curate.settings import BuildConfig
-from million_ird.tables import whole
-
-GROUP_BYTES = 64_000_000
-"""Image bytes in a Parquet row group at most: what a reader (and this writer) must hold at once."""
+from million_ird.tables import add_member, row_groups, whole
 
 
 @dataclass(frozen=True)
@@ -100,38 +96,19 @@ def _parquet(path: Path, samples: _Tally, config: BuildConfig) -> None:
         options: dict[str, Any] = {"compression": codecs, "use_dictionary": ["uri"], "write_page_index": True}
         writer = pq.ParquetWriter(file, schema, **options)
         with writer:
-            for group in _groups(iter(samples), config.export.row_group):
+            for group in row_groups(samples, config.export.row_group, lambda sample: len(sample.image)):
                 images = [{"bytes": sample.image, "path": sample.name + sample.suffix} for sample in group]
                 columns = [pa.array(images, schema.field("image").type)]
                 columns += [pa.array([s.facts[name] for s in group], schema.field(name).type) for name in plain]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema), row_group_size=len(group))
 
 
-def _groups(samples: Iterator[Sample], most: int) -> Iterator[list[Sample]]:
-    group: list[Sample] = []
-    size = 0
-    for sample in samples:
-        if group and (len(group) == most or size + len(sample.image) > GROUP_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(sample)
-        size += len(sample.image)
-    if group:
-        yield group
-
-
 def _webdataset(path: Path, samples: _Tally) -> None:
     with whole(path) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for sample in samples:
             # The suffix is a key in WebDataset, and readers want the same one everywhere; decoders look at the bytes.
-            _add(tar, sample.name + ".jpg", sample.image)
-            _add(tar, sample.name + ".json", json.dumps(sample.facts, ensure_ascii=False).encode())
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)  # owner 0, time 0: the same samples give the same bytes
-    member.size = len(data)
-    tar.addfile(member, io.BytesIO(data))
+            add_member(tar, sample.name + ".jpg", sample.image)
+            add_member(tar, sample.name + ".json", json.dumps(sample.facts, ensure_ascii=False).encode())
 
 
 def _imagefolder(folder: Path, samples: _Tally) -> None:

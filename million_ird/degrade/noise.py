@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from million_ird.degrade.counter import SCALE, level_noise, look_up, normal_table, words16
-from million_ird.degrade.dist import Among, Between, Choice, Names, Spec, draw, draw_name, draw_seed
+from million_ird.degrade.dist import Among, Between, Log, Names, Spec, draw, draw_name, draw_seed
 from million_ird.degrade.op import Bytes, Floats, Op, Params, Shape, Support, Tier
 from million_ird.rng import Chance, rng_for
 
@@ -130,8 +130,8 @@ class PoissonGaussianNoise(Op):
     family: ClassVar[str] = "noise"
     tier: ClassVar[Tier] = "exact"
 
-    shot: Annotated[Spec, Between(0, 1)] = Choice(choice=(0.0005, 0.001, 0.002, 0.004, 0.008, 0.012))
-    """Variance per unit of signal. 1e-4 to 1.2e-2: Brooks et al. 2019, table of camera fits."""
+    shot: Annotated[Spec, Between(0, 1)] = Log(log=(1e-4, 0.012))
+    """Variance per unit of signal. 1e-4 to 1.2e-2: Brooks et al. 2019."""
     read: Annotated[Spec, Between(0, 1)] = (1e-6, 5e-4)
     """Variance of black."""
 

@@ -155,13 +155,14 @@ def node_of(value: Any, path: str = "", depth: int = 0) -> Node:
 
 
 def dump(node: Node) -> Any:
-    """A node as the plain mapping that `node_of` reads back; only what differs from the defaults."""
+    """A node as the plain mapping that a recipe file would hold, every field written out: a default that changes in a
+    later version changes nothing here."""
     if isinstance(node, Recipe):
         head = {"name": node.name, "about": node.about, "classes": list(node.classes)}
         return {key: value for key, value in head.items() if value} | {"pipeline": dump(node.pipeline)}
     if isinstance(node, Compose):
         return [dump(step) for step in node.steps]
-    plain = node.model_dump(mode="json", exclude_defaults=True, exclude=set(node.parts))
+    plain = node.model_dump(mode="json", exclude=set(node.parts), exclude_none=True)
     for part in node.parts:
         value = getattr(node, part)
         plain[part] = dump(value) if isinstance(value, Node) else [dump(one) for one in value]

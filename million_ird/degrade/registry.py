@@ -37,6 +37,7 @@ OPS = {
     "BitDepth": "bitdepth",
     "Resize": "resize",
     "Ringing": "blur",
+    "Albumentations": "interop",
 }
 """Op -> module of this package."""
 

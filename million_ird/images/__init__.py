@@ -6,9 +6,10 @@ exceptions of Pillow, OpenCV or libjpeg. This room alone knows of BGR.
 """
 
 from million_ird.images.decode import Decoded, decode, preview
-from million_ird.images.encode import encode_jpeg, encode_png, thumbnail
+from million_ird.images.encode import encode_jpeg, thumbnail
 from million_ird.images.header import FORMATS, Limits, read_header, sniff
 from million_ird.images.metadata import credits_of, strip_metadata
+from million_ird.images.png import decode_mask, decode_picture, encode_png
 
 __all__ = [
     "FORMATS",
@@ -16,6 +17,8 @@ __all__ = [
     "Limits",
     "credits_of",
     "decode",
+    "decode_mask",
+    "decode_picture",
     "encode_jpeg",
     "encode_png",
     "preview",

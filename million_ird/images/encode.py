@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-
 SAMPLINGS = {
     "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
@@ -15,11 +14,6 @@ SAMPLINGS = {
     "4:1:1": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411,
 }
 """Chroma subsamplings that a JPEG can have here."""
-
-
-def encode_png(rgb: NDArray[np.uint8], level: int = 3) -> bytes:
-    """(H, W, 3) RGB uint8 to PNG, lossless; `level` is zlib's 0..9."""
-    return _encode(".png", rgb, [cv2.IMWRITE_PNG_COMPRESSION, level])
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 95, sampling: str | None = None) -> bytes:
@@ -31,7 +25,11 @@ def encode_jpeg(rgb: NDArray[np.uint8], quality: int = 95, sampling: str | None 
         sampling: one of `SAMPLINGS`; None = 4:4:4 from quality 90 on, else 4:2:0.
     """
     factors = SAMPLINGS[sampling or ("4:4:4" if quality >= 90 else "4:2:0")]
-    return _encode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factors])
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factors]
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    if not ok:
+        raise ValueError(f"cannot encode {rgb.shape} {rgb.dtype} as JPEG")
+    return data.tobytes()
 
 
 def thumbnail(rgb: NDArray[np.uint8], side: int, quality: int = 70) -> bytes:
@@ -41,10 +39,3 @@ def thumbnail(rgb: NDArray[np.uint8], side: int, quality: int = 70) -> bytes:
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     return encode_jpeg(small, quality)
-
-
-def _encode(suffix: str, rgb: NDArray[np.uint8], options: list[int]) -> bytes:
-    ok, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    if not ok:
-        raise ValueError(f"cannot encode {rgb.shape} {rgb.dtype} as {suffix}")
-    return data.tobytes()
