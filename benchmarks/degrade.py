@@ -74,7 +74,7 @@ def imagecorruptions(name: str, severity: int = 3) -> Callable[[], Work]:
             shim.resource_filename = lambda package, path: str(importlib.resources.files("imagecorruptions") / path)
             sys.modules["pkg_resources"] = shim
         if not hasattr(np, "float_"):
-            np.float64 = np.float64  # type: ignore[attr-defined]
+            setattr(np, "float_", np.float64)  # noqa: B010 (numpy 2 has no such name; linters rewrite it)
         from imagecorruptions import corrupt
 
         return lambda image: corrupt(image, severity=severity, corruption_name=name)
@@ -179,7 +179,8 @@ ROWS: dict[str, tuple[Any, Sequence[tuple[str, Callable[[], Work]]], float | Non
         None,
     ),
     "Rain": (
-        lambda: D.Rain(),
+        # albumentations draws 1.7 streaks of 20 px per 1000 px: as many, as long.
+        lambda: D.Rain(density=1.7, length=20, width=1),
         [("A", A("RandomRain")), ("K", K("RandomRain", drop_height=(10, 20), drop_width=(1, 3)))],
         0.5,
     ),

@@ -1,10 +1,10 @@
-"""The main job on real photos with planted defects, offline, in seconds: build a dataset, degrade it into pairs.
+"""The main job on real photos with planted defects, offline: build a dataset, then degrade it into pairs.
 
     python examples/demo.py FOLDER
 
 makes FOLDER/photos from pictures that scikit-image and scikit-learn carry, builds FOLDER/build from it, prints what
-became of each defect, degrades what was kept into FOLDER/pairs by the recipe `abair`, verifies that, and draws a contact
-sheet, FOLDER/sheet.png. Exit code 1 where a defect slipped through.
+became of each defect, degrades what was kept into FOLDER/pairs by the recipe `abair`, verifies those, and draws a
+contact sheet, FOLDER/sheet.png. Exit code 1 where a defect slipped through.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ def distance(image: Bytes, source: str, seed: int) -> Floats:
         seed: for what "pseudo" can't know.
 
     Returns:
-        (H, W) float32 of 0 and more; "pseudo" and "flat" within [0.1, 1]; new, the caller's to change.
+        (H, W) float32 of 0 and more; "pseudo" and "flat" within [0.1, 1]; new, the caller's to change. "pseudo" may be
+        half as large.
 
     Raises:
         InputError: the file or the function gives no map.
@@ -81,7 +82,7 @@ def pseudo(image: Bytes, seed: int) -> Floats:
     guided filter (He and Sun 2015, its fast form: the coefficients are enlarged, not the result).
 
     Returns:
-        (H, W) float32 in [0.1, 1].
+        float32 in [0.1, 1], (H, W) or, of pictures over 128 px a side, half of it: for air that is sharp enough.
     """
     height, width = image.shape[:2]
     factor = max(1.0, min(height, width) / _LOW, max(height, width) / (4 * _LOW))
@@ -89,11 +90,14 @@ def pseudo(image: Bytes, seed: int) -> Floats:
     low = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     guide = cv2.cvtColor(low, cv2.COLOR_RGB2GRAY).astype(np.float32) * np.float32(1 / 255)
     gain, offset = _guided(guide, _prior(low, rng_for(seed, "depth")), max(1, min(size) // 8))
-    gain, offset = (cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (gain, offset))
-    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    cv2.multiply(luma, gain, luma, 1 / 255)
-    luma += offset
-    return np.clip(luma, np.float32(_NEAREST), 1, out=luma)
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    half = ((width + 1) // 2, (height + 1) // 2)
+    if min(half) >= _LOW:
+        luma = cv2.resize(luma, half, interpolation=cv2.INTER_AREA)
+    gain, offset = (cv2.resize(part, luma.shape[::-1], interpolation=cv2.INTER_LINEAR) for part in (gain, offset))
+    depth: Floats = cv2.multiply(luma, gain, scale=1 / 255, dtype=cv2.CV_32F)
+    depth += offset
+    return np.clip(depth, np.float32(_NEAREST), 1, out=depth)
 
 
 def _prior(low: Bytes, rng: Chance) -> Floats:

@@ -89,14 +89,15 @@ class Haze(Op):
         t = distances.distance(to_uint8(image), params["depth"], params["seed"])
         t *= np.float32(-params["beta"])
         if params["heterogeneity"]:
-            low = tuple(-(-side // 8) for side in shape)
+            low = tuple(-(-side // 8) for side in t.shape)
             noise = smooth_noise((low[0], low[1]), 4, rng_for(params["seed"], "air"))
             density = 1 + np.float32(params["heterogeneity"]) * np.clip(noise, -1, 1)
-            t *= cv2.resize(density, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+            t *= cv2.resize(density, t.shape[::-1], interpolation=cv2.INTER_LINEAR)
         cv2.exp(t, t)
         np.maximum(t, np.float32(params["t_min"]), out=t)
         # Between one and two thresholds the loss rises from nothing, so that no contour shows where haze begins.
-        return np.maximum(t, np.minimum(2 * t - np.float32(1 - 2 * THRESHOLD), 1), out=t)
+        np.maximum(t, np.minimum(2 * t - np.float32(1 - 2 * THRESHOLD), 1), out=t)
+        return t if t.shape == shape else np.minimum(cv2.resize(t, shape[::-1], interpolation=cv2.INTER_LINEAR), 1)
 
 
 def _hazed(image: Image, t: Floats, params: Params) -> Image:
@@ -109,18 +110,20 @@ def _hazed(image: Image, t: Floats, params: Params) -> Image:
             mixed = _mixed(x, t[band], air)
         else:
             mixed = to_srgb(_mixed(to_linear(x), t[band], to_linear(air)))
-            # Through the curve and back a value may differ in its last bit; where nothing is lost it must not.
-            clean = t[band] == 1
+        # A value may come back with another last bit; where nothing is lost it must not.
+        clean = t[band] == 1
+        if clean.any():
             mixed[clean] = x[clean]
         out[band] = to_uint8(mixed) if image.dtype == np.uint8 else mixed
     return out
 
 
 def _mixed(image: Floats, t: Floats, air: Floats) -> Floats:
-    lost = 1 - t
-    out = cv2.multiply(image, cv2.cvtColor(t, cv2.COLOR_GRAY2RGB))
-    out += cv2.merge([lost * value for value in air])
-    return out
+    """A + t (J - A), which is J t + A (1 - t)."""
+    scalar: Any = (*(float(value) for value in air), 0.0)
+    out: Floats = cv2.subtract(image, scalar)
+    cv2.multiply(out, cv2.cvtColor(t, cv2.COLOR_GRAY2RGB), out)
+    return cv2.add(out, scalar, out)
 
 
 def _support(t: Floats) -> Support:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,7 +47,9 @@ class Labels:
         if support is None:
             self.mask |= bit
         else:
-            np.bitwise_or(self.mask, bit, out=self.mask, where=support != 0)
+            table = np.full(256, bit)
+            table[0] = 0
+            cv2.bitwise_or(self.mask, cv2.LUT(support, table), self.mask)
         if self.strength is not None:
             new = np.full(self.mask.shape, 255, np.uint8) if support is None else support
             old = self.strength.get(label)
@@ -62,7 +65,7 @@ class Labels:
 
     def paste(self, other: Labels, where: NDArray[np.bool_]) -> None:
         """Take another's labels at some pixels, beside those that are set there."""
-        np.bitwise_or(self.mask, other.mask, out=self.mask, where=where)
+        cv2.bitwise_or(self.mask, other.mask, self.mask, mask=where.view(np.uint8))
         if other.ignore is not None:
             self.ignored(other.ignore & where)
         if self.strength is not None:

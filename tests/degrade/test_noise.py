@@ -47,6 +47,31 @@ def test_mean_and_variance_are_those_of_the_formula(op, variance, level):
     assert abs(found.var() - expected) < 0.02 * expected + 0.01
 
 
+@pytest.mark.parametrize(
+    ("op", "variance"),
+    [
+        (D.GaussianNoise(sigma=15), lambda x: np.full(256, 15.0**2)),
+        (D.SpeckleNoise(sigma=0.3), lambda x: (0.3 * x * 255) ** 2),
+        (D.PoissonNoise(peak=100), lambda x: x / 100 * 255**2),
+        (D.PoissonNoise(peak=5), lambda x: x / 5 * 255**2),
+        (D.PoissonGaussianNoise(shot=0.005, read=1e-4), lambda x: (0.005 * x + 1e-4) * 255**2),
+    ],
+    ids=str,
+)
+def test_every_grey_level_has_its_mean_and_variance(op, variance):
+    ramp = np.repeat(np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 2048, axis=1), 3, axis=2)
+    params = op.plan(Key(3, "", 0), ramp.shape[:2])[0]["params"]
+    found = ((type(op).render(to_float(ramp), params)[0] - to_float(ramp)) * 255).reshape(256, -1)
+    expected = variance(np.arange(256) / 255)
+    count = found.shape[1]
+    assert np.all(np.abs(found.mean(axis=1)) < 5 * np.sqrt(np.maximum(expected, 0.01) / count) + 0.05)
+    # A Poisson count of small mean has a variance that scatters more: kurtosis 1 / mean.
+    slack = (
+        5 * np.sqrt((2 + 255**2 / np.maximum(expected, 1)) / count) if "Poisson" in str(op) else 5 * np.sqrt(2 / count)
+    )
+    assert np.all(np.abs(found.var(axis=1) - expected) < slack * expected + 0.01)
+
+
 def test_gaussian_noise_is_gaussian():
     values = noise(D.GaussianNoise(sigma=25), 128).ravel() / 25
     assert stats.kstest(values[::7], "norm").pvalue > 0.01
