@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from million_ird import __version__
-from million_ird.cli import build, config, decide, degrade, doctor, explain, report, verify
+from million_ird.cli import build, config, decide, degrade, doctor, explain, export, report, restore, verify
 
 app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Make image-restoration data: build, de-duplicate and filter image datasets with a decision for every input, "
-    "and degrade clean images into pairs with a label for every pixel.",
+    "degrade clean images into pairs with a label for every pixel, and restore images with the networks of the field.",
 )
 
 
@@ -39,5 +39,7 @@ app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("explain", epilog=explain.EXAMPLE)(explain.command)
 app.command("degrade", epilog=degrade.EXAMPLE)(degrade.command)
 app.command("verify", epilog=verify.EXAMPLE)(verify.command)
+app.command("restore", epilog=restore.EXAMPLE)(restore.command)
+app.command("export", epilog=export.EXAMPLE)(export.command)
 app.command("config", epilog=config.EXAMPLE)(config.command)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.command)

@@ -8,9 +8,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch  # noqa: TID253 (the file that is about it)
+import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, get_worker_info  # noqa: TID253
+from torch.utils.data import Dataset, get_worker_info
 
 from million_ird.degrade.labels import multi_hot
 from million_ird.degrade.op import Image, Node

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: TID253 (a file that is about it)
+import torch
 
 from million_ird.degrade.op import Node
 from million_ird.degrade.recipe import Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch  # noqa: TID253 (a file that is about it)
+import torch
 from scipy.fft import next_fast_len
 
 from million_ird.degrade.blur import _BLOWN

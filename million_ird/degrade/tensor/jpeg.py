@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
-import torch  # noqa: TID253 (a file that is about it)
+import torch
 
 from million_ird.degrade.op import Params
 from million_ird.degrade.tensor.noise import Result

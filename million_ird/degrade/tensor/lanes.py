@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch  # noqa: TID253 (a file that is about it)
+import torch
 
 from million_ird.degrade.op import Step
 from million_ird.degrade.regions import region_map

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch  # noqa: TID253 (a file that is about it)
+import torch
 
 from million_ird.degrade.counter import SCALE, STEPS, normal_table
 from million_ird.degrade.noise import _mixing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch  # noqa: TID253 (a file that is about it)
+import torch
 
 from million_ird.degrade.haze import Haze
 from million_ird.degrade.masking import Mask, filling

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch  # noqa: TID253 (a file that is about it)
+import torch
 
 from million_ird.degrade.counter import words16
 from million_ird.rng import key_for

@@ -1,0 +1,110 @@
+"""Which adapters an image needs, seen from the image alone.
+
+Legend: B images, H rows, W columns, C channels, N adapters, P patches per image.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Mode = Literal["oh", "sw", "sum", "average"]
+"""oh: all of the best; sw: by probability; sum: all of each; average: 1 / N of each."""
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+SIDE = 256
+"""Patches are of at most this many rows and columns."""
+
+ACROSS = 3
+"""At most so many patches across and down, spread evenly."""
+
+
+def amounts(logits: Tensor, mode: Mode) -> Tensor:
+    """How much of each adapter: logits (B, N) -> (B, N)."""
+    if mode == "oh":
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+    if mode == "sw":
+        return torch.softmax(logits, -1)
+    return torch.full_like(logits, 1.0 if mode == "sum" else 1 / logits.shape[-1])
+
+
+def patches(image: Tensor) -> list[Tensor]:
+    """What the estimator reads of images (B, C, H, W): the whole of a small one, else up to 3 x 3 patches (B, C, h, w).
+
+    Never a smaller copy: to shrink an image is to average its noise, its streaks and its blocks away.
+    """
+    rows, columns = _starts(image.shape[-2]), _starts(image.shape[-1])
+    return [image[..., top : top + SIDE, left : left + SIDE] for top in rows for left in columns]
+
+
+def _starts(length: int) -> list[int]:
+    count = min(math.ceil(length / SIDE), ACROSS)
+    return [round(i * (length - SIDE) / (count - 1)) for i in range(count)] if count > 1 else [0]
+
+
+class Residual(nn.Module):
+    """x + 1x1(gelu(1x1(norm(depthwise 3x3 x)))), four times as wide inside."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+        self.norm = nn.GroupNorm(1, dim)
+        self.widen = nn.Conv2d(dim, 4 * dim, 1)
+        self.narrow = nn.Conv2d(4 * dim, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.narrow(F.gelu(self.widen(self.norm(self.depthwise(x)))))
+
+
+class Estimator(nn.Module):
+    """Four stages, each at half the size and twice the channels, their mean over pixels, and one row per adapter.
+
+    Nothing between image and rows is normalised but inside the residual branches: how dark an image is must arrive.
+    Rows are computed one by one, so that a new adapter leaves the logits of the others as they are to the last bit.
+
+    Args:
+        dim: channels of the first stage.
+        depths: residual blocks of each stage.
+    """
+
+    def __init__(self, dim: int, depths: tuple[int, ...]) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        for stage, depth in enumerate(depths):
+            width = dim * 2**stage
+            groups = 1 if stage == 0 else width // 2
+            stages.append(nn.Conv2d(3 if stage == 0 else width // 2, width, 3, stride=2, padding=1, groups=groups))
+            stages.extend([nn.Conv2d(width, width, 1)] if stage else [])
+            stages.extend(Residual(width) for _ in range(depth))
+        self.stages = nn.Sequential(*stages)
+        self.width = dim * 2 ** (len(depths) - 1)
+        self.rows = nn.ModuleDict()
+
+    @property
+    def names(self) -> list[str]:
+        """Adapters, in the order of the logits."""
+        return list(self.rows)
+
+    def add(self, name: str) -> None:
+        """One adapter more."""
+        self.rows[name] = nn.Linear(self.width, 1).to(next(self.parameters()))
+
+    def remove(self, name: str) -> None:
+        """One adapter less."""
+        del self.rows[name]
+
+    def features(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W), nominally in [0, 1], -> (B, C): means over the pixels of all patches."""
+        parts = [self.stages(patch - 0.5).mean((2, 3)) for patch in patches(image)]
+        return torch.stack(parts).mean(0)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W), any H and W, -> logits (B, N)."""
+        x = self.features(image)
+        return torch.cat([row(x) for row in self.rows.values()], 1)
