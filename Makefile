@@ -46,6 +46,8 @@ bench: setup
 	$(BIN)/python benchmarks/calibrate.py
 	$(UV) pip install -q --python $(BIN)/python --no-deps imagecorruptions
 	$(BIN)/python benchmarks/degrade.py
+	$(BIN)/python benchmarks/flops.py
+	$(BIN)/python benchmarks/models.py --compiled
 
 lock: setup
 	$(UV) pip compile -q --universal --python-version 3.11 pyproject.toml --extra all --extra dev -o requirements.lock

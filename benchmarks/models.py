@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from million_ird import models
 from million_ird.models.blocks import TransformerBlock
+from million_ird.models.reference import tensors_of
 
 THEIRS: dict[str, Callable[[], nn.Module]] = {
     "restormer": lambda: published.Restormer(biased=False),
@@ -95,7 +96,7 @@ def stacks(batch: int, size: int) -> tuple[nn.Module, Callable[[], nn.Module]]:
         blocks: list[nn.Module] = []
         for (dim, heads, _, _), block in zip(BLOCKS, theirs, strict=True):
             own = TransformerBlock(dim, heads, 2.66, norm_bias=False)
-            own.load_state_dict(models.reference.tensors_of(block.state_dict()))
+            own.load_state_dict(tensors_of(block.state_dict()))
             blocks.append(own)
         return Stack(blocks, batch, size, True)
 

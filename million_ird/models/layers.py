@@ -54,7 +54,7 @@ def stripes(x: Tensor, width: int) -> list[tuple[slice, slice]]:
     once, except on a CPU with large maps: there tensors that stay in the cache are up to twice as fast.
     """
     _, height, columns, _ = x.shape
-    if not x.is_cpu or torch.compiler.is_compiling():
+    if not x.is_cpu or torch.compiler.is_exporting() or (torch.compiler.is_compiling() and torch.is_grad_enabled()):
         return [(slice(0, height), slice(0, height))]
     row = len(x) * columns * width * x.element_size()
     if height * row <= 3 * STRIPE_BYTES:

@@ -36,7 +36,7 @@ def tune_malloc() -> bool:
     except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
         return False
     # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
-    return all([mallopt(-4, 0), mallopt(-1, 2**31 - 1), mallopt(-2, 256 << 20)])
+    return all([mallopt(-3, 32 << 20), mallopt(-1, 2**31 - 1), mallopt(-2, 64 << 20)])
 
 
 def available(device: torch.device) -> int:

@@ -62,8 +62,9 @@ def test_a_folder_is_restored_and_what_is_bad_is_named(model, photos, tmp_path):
 def test_exit_codes(model, photos, tmp_path):
     call = ["restore", photos, "--model", model / "identity", "--out", tmp_path / "out", "--no-malloc-tuning"]
     assert mird(*call, "--strict").returncode == 3
-    nothing = mird("restore", photos / "notes.txt", "--model", model / "identity", "--out", tmp_path / "none")
-    assert nothing.returncode == 1
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_text("no picture")
+    assert mird("restore", tmp_path / "bad", "--model", model / "identity", "--out", tmp_path / "none").returncode == 1
 
 
 @pytest.mark.parametrize(
