@@ -99,11 +99,19 @@ def run(
     try:
         with torch.no_grad(), precision(place, dtype):
             way = choose(net, light.shape[0], light.shape[1], mode, tile, overlap, budget)
-            if way.mode == "tile":
+            if place.type == "cpu":
+                memory.suit_malloc(memory.estimate(net, *([way.tile] * 2 if way.mode == "tile" else light.shape[:2])))
+            done = None
+            if way.mode != "tile":
+                try:
+                    done = form.pixels(_whole(net, light, way.mode, window))
+                    watch(1, 1)
+                except torch.OutOfMemoryError:  # others use the card too
+                    if mode != "auto":
+                        raise
+                    way = Way("tile", way.tile)
+            if done is None:
                 done = _in_tiles(net, light, form, way.tile, overlap, watch)
-            else:
-                done = form.pixels(_whole(net, light, way.mode, window))
-                watch(1, 1)
     finally:
         net.train(training)
     return form.finish(done), way
