@@ -72,7 +72,7 @@ class WebP(Op):
         buffer = io.BytesIO()
         Pillow.fromarray(image).save(buffer, "WEBP", quality=params["quality"], method=params["method"])
         with Pillow.open(buffer) as picture:
-            return np.asarray(picture.convert("RGB")), None
+            return np.array(picture.convert("RGB")), None
 
 
 def _fits(codec: str, height: int, width: int) -> None:

@@ -90,7 +90,7 @@ class CutMix(Regional):
             chosen = self._branches(count, rng)
         params = {
             "shape": kind,
-            "shares": [round(share, 4) for share in shares],
+            "shares": _short(shares),
             "seed": draw_seed(rng),
             "cell": draw_whole(self.cell, rng),
             "feather": draw(self.feather, rng),
@@ -126,7 +126,7 @@ class CutMix(Regional):
             return _blend(image, owner, results, params["feather"], labels, rounded)
         clean = image if rounded and image.dtype == np.uint8 else to_float(image)
         # The first region's picture, which is often the largest, is what the others are laid on.
-        out = results[0][0] if results[0][0] is not clean else clean.copy()
+        out = results[0][0].copy()
         for region, (result, found) in enumerate(results, 1):
             where = owner == region
             if region > 1:
@@ -136,6 +136,12 @@ class CutMix(Regional):
         if untouched.any():
             cv2.copyTo(clean, untouched.view(np.uint8), out)
         return out
+
+
+def _short(shares: Sequence[float]) -> list[float]:
+    """Shares in four digits, for the trace; the last takes what rounding gave or took, so that a whole stays whole."""
+    short = [round(share, 4) for share in shares[:-1]]
+    return [*short, round(sum(shares) - sum(short), 4)]
 
 
 def _blend(

@@ -186,6 +186,8 @@ class Op(Node):
         else:
             out, support = cls.render(image, params)
             out = clip(out)
+        if out is image:  # an op that has nothing to do need not copy
+            out = image.copy()
         return out, np.full(image.shape[:2], 255, np.uint8) if support is None else support
 
     def plan(self, key: Key, shape: Shape) -> list[Step]:

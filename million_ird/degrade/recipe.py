@@ -102,10 +102,10 @@ def read(recipe: str | Path) -> dict[str, Any]:
     if str(recipe) in known:
         return read_yaml(str(files("million_ird.degrade") / "recipes" / f"{recipe}.yaml"))
     if not Path(recipe).exists() and Path(recipe).suffix not in (".yaml", ".yml", ".json"):
-        near = difflib.get_close_matches(str(recipe), known, n=1)
+        near = difflib.get_close_matches(Path(recipe).name, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"built in: {', '.join(known)}"
         raise ConfigError(f"no recipe of this name and no such file; {hint}")
-    return read_yaml(recipe)
+    return _anchored(read_yaml(recipe), Path(recipe).parent)
 
 
 def resolved(data: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -210,6 +210,19 @@ def _recipe(data: Mapping[str, Any], depth: int) -> Recipe:
     if "pipeline" in fields:
         fields["pipeline"] = node_of(fields["pipeline"], "pipeline", depth)
     return validate(Recipe, fields)
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """What a file says, with the files that it includes named from its own folder: where it is read doesn't matter."""
+    if isinstance(value, list):
+        return [_anchored(one, folder) for one in value]
+    if not isinstance(value, dict):
+        return value
+    out = {key: _anchored(one, folder) for key, one in value.items()}
+    included = out.get("include")
+    if isinstance(included, str) and included not in builtin():
+        out["include"] = str(folder / included)
+    return out
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:

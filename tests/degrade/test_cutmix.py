@@ -41,6 +41,14 @@ def test_no_pixel_is_left_over_when_the_shares_are_the_whole(kind):
         assert region_map((90, 120), kind, (0.5, 0.3, 0.2), seed, 16).min() == 1
 
 
+def test_nothing_is_left_clean_where_nothing_should_be(picture):
+    """However the drawn shares are rounded, and however small the cells."""
+    for seed in range(40):
+        out = D.CutMix(BRANCHES, regions=(2, 8), shapes="grid", cell=1)(picture, seed=seed)
+        assert abs(sum(out.trace["steps"][0]["params"]["shares"]) - 1) < 1e-9
+        assert np.all(out.mask != 0)
+
+
 @pytest.mark.parametrize("kind", ["rectangle", "polygon", "spline"])
 def test_a_shape_is_one_piece(kind):
     for seed in range(10):

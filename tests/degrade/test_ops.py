@@ -105,6 +105,36 @@ def test_any_size_will_do(name, shape, photo):
 
 
 @parametrised
+def test_what_comes_out_is_the_callers_own(name, picture):
+    """A new array that may be written to, whatever the op did, and even where it did nothing."""
+    op = find(name)
+    for image in (picture, picture.astype(np.float32) / np.float32(255)):
+        for params in (drawn(name, picture.shape[:2]), *nothing_of(name)):
+            out, support = op.apply(image, params)
+            assert out.flags.writeable
+            assert support.flags.writeable
+            assert not np.shares_memory(out, image)
+
+
+def nothing_of(name: str) -> list[dict]:
+    """Parameters by which an op changes nothing."""
+    return {
+        "Resize": [{"scale": 1, "down": "area", "up": "nearest", "space": "srgb"}],
+        "MotionBlur": [{"kind": "line", "length": 0, "angle": 0, "space": "srgb"}],
+    }.get(name, [])
+
+
+@parametrised
+def test_it_can_be_any_branch_of_a_cutmix(name, picture):
+    for branches in ([find(name)(), D.GaussianNoise()], [D.GaussianNoise(), find(name)()]):
+        for image in (picture, picture.astype(np.float32) / np.float32(255)):
+            pipe = D.CutMix(branches, shares=[0.4, 0.4], shapes="rectangle")
+            out = pipe(image, seed=3)
+            assert np.array_equal(out.lq[out.mask == 0], image[out.mask == 0])
+            assert np.array_equal(D.replay(image, out.trace), out.lq)
+
+
+@parametrised
 def test_a_constant_picture_is_no_trouble(name):
     for value in (0, 128, 255):
         out, _ = find(name).apply(np.full((48, 48, 3), value, np.uint8), drawn(name, (48, 48)))

@@ -101,6 +101,27 @@ def test_a_recipe_may_include_another_and_change_it(tmp_path):
     assert load("dynet").pipeline.steps[0].shares == (0.5, 0.3)
 
 
+def test_an_included_file_is_looked_for_beside_the_file_that_includes_it(tmp_path, monkeypatch):
+    folder = tmp_path / "recipes" / "base"
+    folder.mkdir(parents=True)
+    (folder / "noise.yaml").write_text("pipeline: [{op: GaussianNoise, sigma: 7}]\n")
+    (folder / "more.yaml").write_text("pipeline: [{include: noise.yaml}, {op: JPEG}]\n")
+    mine = folder.parent / "mine.yaml"
+    mine.write_text("include: base/more.yaml\nname: mine\n")
+    step = folder.parent / "step.yaml"
+    step.write_text("pipeline: [{op: OneOf, steps: [{include: base/noise.yaml}]}]\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(mine).classes == ("noise", "jpeg")
+    assert load("recipes/mine.yaml").pipeline.steps[0].steps[0].sigma == 7
+    assert load(step).classes == ("noise",)
+    step.write_text("pipeline: [{include: nosuch.yaml}]\n")
+    with pytest.raises(ConfigError, match=r"nosuch\.yaml"):
+        load(step)
+    step.write_text("pipeline: [{include: dehase}]\n")
+    with pytest.raises(ConfigError, match="did you mean 'dehaze'"):
+        load(step)
+
+
 def test_a_recipe_may_be_a_step_of_another():
     both = load({"pipeline": [{"include": "denoise"}, {"include": "dejpeg", "set": {"pipeline.1.quality": 20}}]})
     assert both.classes == ("noise", "jpeg")
