@@ -74,15 +74,18 @@ class Stack(nn.Module):
     def __init__(self, blocks: list[nn.Module], batch: int, size: int, ours: bool) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        self.shapes: list[torch.Size] = []
         generator = torch.Generator().manual_seed(0)
         for index, (dim, _, down, _) in enumerate(BLOCKS):
             x = torch.randn(batch, dim, size // down, size // down, generator=generator)
-            self.register_buffer(f"x{index}", x.permute(0, 2, 3, 1).contiguous() if ours else x)
+            x = x.permute(0, 2, 3, 1) if ours else x
+            self.shapes.append(x.shape)
+            self.register_buffer(f"x{index}", x.flatten(1).contiguous())  # `.to(channels_last)` would turn a 4D one
 
     def forward(self, _image: Tensor) -> Tensor:
         out = []
         for index, (block, sizes) in enumerate(zip(self.blocks, BLOCKS, strict=True)):
-            x = self.get_buffer(f"x{index}")
+            x = self.get_buffer(f"x{index}").view(self.shapes[index])
             for _ in range(sizes[-1]):
                 x = block(x)
             out.append(x.abs().mean())

@@ -17,6 +17,9 @@ from million_ird.models.layers import Conv, Pointwise, convolve, pointwise, stri
 TINY = 1e-24
 """The square of 1e-12, which `F.normalize` takes as the length of any shorter vector."""
 
+LARGE = 4096
+"""Pixels of a map from which on `_qkv` takes q, k and v apart."""
+
 Sums = tuple[Tensor, Tensor, Tensor]
 """Over pixels: q^T k (B, h, c, c), q^2 (B, h, c) and k^2 (B, h, c)."""
 
@@ -54,7 +57,8 @@ class MDTA(nn.Module):
 
         The sums of an image are the sums of its stripes' sums. float32 at least, whatever the type of qk.
         """
-        return _statistics(qk, self.qkv.in_features, self.heads)
+        dim = self.qkv.in_features
+        return _statistics(qk[..., :dim], qk[..., dim : 2 * dim], self.heads)
 
     def mixing(self, gram: Tensor, q_sq: Tensor, k_sq: Tensor) -> Tensor:
         """The matrix (B, C, C) that takes the v of a pixel to the block's output, from the sums over all pixels."""
@@ -66,24 +70,36 @@ class MDTA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C), normalised, -> (B, H, W, C)."""
-        dim = x.shape[-1]
-        if not torch.is_grad_enabled() and len(rows := stripes(x, 6 * dim)) > 1:
+        training = torch.is_grad_enabled()
+        if not training and len(rows := stripes(x, 6 * x.shape[-1])) > 1:
             return self._in_stripes(x, rows)
-        qkv = self.project(x)
-        if qkv.is_cpu and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            return self._shift(_Attend.apply(qkv, self.temperature, self.project_out.weight))
-        return self.mix(qkv[..., 2 * dim :], self.mixing(*self.statistics(qkv)))
+        if training and x.is_cpu and not torch.compiler.is_compiling():
+            return self._shift(_Attend.apply(self.project(x), self.temperature, self.project_out.weight))
+        q, k, v = self._qkv(x)
+        return self.mix(v, self.mixing(*_statistics(q, k, self.heads)))
 
     def _in_stripes(self, x: Tensor, rows: list[tuple[slice, slice]]) -> Tensor:
-        dim = x.shape[-1]
         sums: Any = 0, 0, 0
         values = []
         for outer, inner in rows:
-            qkv = self.project(x[:, outer])[:, inner]
-            sums = [total + part for total, part in zip(sums, self.statistics(qkv), strict=True)]
-            values.append(qkv[..., 2 * dim :].contiguous())
+            q, k, v = (part[:, inner] for part in self._qkv(x[:, outer]))
+            sums = [total + part for total, part in zip(sums, _statistics(q, k, self.heads), strict=True)]
+            values.append(v.contiguous())
         matrix = self.mixing(*sums)
         return torch.cat([self.mix(v, matrix) for v in values], 1)
+
+    def _qkv(self, x: Tensor) -> list[Tensor]:
+        """q, k and v of `project`, each (B, H, W, C).
+
+        In memory each alone where that pays: products of 16-bit numbers on a CPU copy what is not, head by head.
+        """
+        point = self.qkv.weight
+        small = x.is_cpu and (x.dtype.itemsize < 4 or torch.is_autocast_enabled("cpu"))
+        if not small or not torch.compiler.is_compiling() or x.shape[1] * x.shape[2] < LARGE:
+            return list(self.project(x).chunk(3, -1))
+        if not torch.is_grad_enabled():
+            return [self.project(x, slice(part, part + 1)) for part in range(3)]
+        return [part.contiguous() for part in self.project(x).chunk(3, -1)]
 
     def _shift(self, out: Tensor) -> Tensor:
         bias = self.project_out.bias
@@ -97,13 +113,16 @@ def _third(tensor: Tensor | None, dim: int, parts: slice) -> Any:
     return tensor.narrow(dim, parts.start * third, (parts.stop - parts.start) * third)
 
 
-def _statistics(qk: Tensor, dim: int, heads: int) -> Sums:
-    if qk.dtype == torch.float16:  # there a sum over 65,504 is infinite
-        qk = qk.float()
-    wide = torch.promote_types(qk.dtype, torch.float32)
-    q, k = (t.flatten(1, 2) for t in (qk[..., :dim], qk[..., dim : 2 * dim]))  # (B, HW, C)
-    split = (heads, dim // heads)
-    gram = q.unflatten(-1, split).permute(0, 2, 3, 1) @ k.unflatten(-1, split).transpose(1, 2)
+def _statistics(q: Tensor, k: Tensor, heads: int) -> Sums:
+    if q.dtype == torch.float16:  # there a sum over 65,504 is infinite
+        q, k = q.float(), k.float()
+    wide = torch.promote_types(q.dtype, torch.float32)
+    q, k = q.flatten(1, 2), k.flatten(1, 2)  # (B, HW, C)
+    split = (heads, q.shape[-1] // heads)
+    if q.is_contiguous():  # one product for all pairs of channels, those of different heads left unused
+        gram = (q.mT @ k).unflatten(1, split).unflatten(3, split).diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
+    else:
+        gram = q.unflatten(-1, split).permute(0, 2, 3, 1) @ k.unflatten(-1, split).transpose(1, 2)
     q_sq, k_sq = ((t * t).sum(1, dtype=wide).unflatten(-1, split) for t in (q, k))
     return gram.to(wide), q_sq, k_sq
 
@@ -122,7 +141,7 @@ class _Attend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, temperature: Tensor, weight: Tensor) -> Tensor:
         dim = weight.shape[-1]
-        sums = _statistics(qkv, dim, len(temperature))
+        sums = _statistics(qkv[..., :dim], qkv[..., dim : 2 * dim], len(temperature))
         matrix = _mixing(*sums, temperature, weight)
         ctx.save_for_backward(qkv, matrix, *sums, temperature, weight)
         return pointwise(qkv[..., 2 * dim :], matrix)
