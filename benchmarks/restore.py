@@ -2,16 +2,22 @@
 
     python benchmarks/restore.py                                   # dynet-s, 512 x 512 and 1024 x 1024
     python benchmarks/restore.py --model dynet-tiny --sizes 4000x6000 --modes tile
+    python benchmarks/restore.py --command --sizes 4000x6000 --modes tile      # `mird restore` of a JPEG
+    python benchmarks/restore.py --command --sizes 512x6000 --modes tile       # of one row of its tiles
 
 Each row is a process of its own. Memory is the highest resident size less that before the first picture; on CUDA, the
 most that tensors took. "plain" is `net(image)`. "estimate" is what `mode="auto"` decides by. "differs" is the largest
 difference from the plain output, or from the exact one where plain is not among the modes.
+
+With --command a photo of that size is made, and the whole command is measured: its seconds, and the highest resident
+size of its process with everything in it. The weights are random ones in both cases, from seed 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -23,6 +29,8 @@ from typing import Any
 import numpy as np
 
 MODES = ("plain", "exact", "tile", "tlc")
+GRAIN = 8
+"""Side of a blotch of the photo that --command makes, px."""
 
 
 def main() -> None:
@@ -34,12 +42,16 @@ def main() -> None:
     parser.add_argument("--dtype", default="fp32")
     parser.add_argument("--threads", type=int, default=0, help="0: as torch has it")
     parser.add_argument("--malloc", nargs="+", default=["tuned"], choices=("tuned", "default"))
+    parser.add_argument("--command", action="store_true", help="measure `mird restore` on a JPEG, the whole process")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(measure(json.loads(options.one))))
         return
     print(f"{options.model}, {options.device}, {options.dtype}, {platform.platform()}")
+    if options.command:
+        commands(options)
+        return
     print(f"{'size':>11} {'mode':>6} {'malloc':>8} {'seconds':>9} {'peak MB':>8} {'estimate':>9} {'differs':>9}")
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -61,6 +73,43 @@ def row(options: argparse.Namespace, size: str, mode: str, malloc: str, folder: 
         f"{found['estimate'] / 1e6:>9.0f} {found['differs']:>9.1e}",
         flush=True,
     )
+
+
+def commands(options: argparse.Namespace) -> None:
+    """`mird restore` on a photo of each size in each mode, and print."""
+    import cv2
+    import torch
+    from PIL import Image
+
+    from million_ird import models
+
+    print(f"{'size':>11} {'mode':>6} {'seconds':>9} {'peak MB':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        models.create(options.model).save_pretrained(Path(folder, "model"))
+        for size in options.sizes:
+            height, width = (int(side) for side in size.split("x"))
+            blotches = np.random.default_rng(0).integers(0, 256, (height // GRAIN, width // GRAIN, 3), dtype=np.uint8)
+            photo = Path(folder, f"{size}.jpg")
+            pixels = cv2.resize(blotches, (width, height), interpolation=cv2.INTER_CUBIC)
+            Image.fromarray(pixels).save(photo, quality=92)
+            for mode in options.modes:
+                if mode != "plain":
+                    seconds, peak = command(options, photo, mode, Path(folder, mode))
+                    print(f"{size:>11} {mode:>6} {seconds:>9.1f} {peak / 1e6:>8.0f}", flush=True)
+
+
+def command(options: argparse.Namespace, photo: Path, mode: str, out: Path) -> tuple[float, int]:
+    """Seconds of one `mird restore`, and the highest resident size of its process."""
+    words = [sys.executable, "-m", "million_ird", "restore", str(photo), "--model", str(photo.parent / "model")]
+    words += ["--out", str(out), "--mode", mode, "--device", options.device, "--dtype", options.dtype, "--fresh", "-q"]
+    threads = {"OMP_NUM_THREADS": str(options.threads)} if options.threads else {}
+    began = time.perf_counter()
+    process = subprocess.Popen(words, env={**os.environ, **threads})
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"failed: {' '.join(words)}")
+    return time.perf_counter() - began, usage.ru_maxrss * _unit()
 
 
 def measure(case: dict[str, Any]) -> dict[str, float]:
@@ -121,8 +170,11 @@ def _highest(device: str) -> int:
         return torch.cuda.max_memory_allocated()
     import resource
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _unit()
+
+
+def _unit() -> int:
+    return 1 if sys.platform == "darwin" else 1024
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise output_error(error, path) from error
     finally:
@@ -127,7 +127,8 @@ def output_error(error: OSError, path: Path) -> OutputError:
     return OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another --out")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to disk."""
     if os.name == "nt":  # a folder cannot be opened there; NTFS journals the rename
         return
     descriptor = os.open(folder, os.O_RDONLY)

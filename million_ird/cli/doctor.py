@@ -35,6 +35,10 @@ OPTIONAL = {
     "scrapy": "web",
     "imagehash": "hash",
     "pillow_heif": "heif",
+    "albumentations": "albumentations",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
 }
 
 

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from million_ird import __version__
-from million_ird.cli import build, config, decide, degrade, doctor, explain, export, report, restore, verify
+from million_ird.cli import (
+    build,
+    config,
+    data,
+    decide,
+    degrade,
+    doctor,
+    eval,
+    explain,
+    export,
+    report,
+    restore,
+    train,
+    verify,
+)
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -39,6 +53,9 @@ app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("explain", epilog=explain.EXAMPLE)(explain.command)
 app.command("degrade", epilog=degrade.EXAMPLE)(degrade.command)
 app.command("verify", epilog=verify.EXAMPLE)(verify.command)
+app.add_typer(train.app, name="train")
+app.command("eval", epilog=eval.EXAMPLE)(eval.command)
+app.add_typer(data.app, name="data")
 app.command("restore", epilog=restore.EXAMPLE)(restore.command)
 app.command("export", epilog=export.EXAMPLE)(export.command)
 app.command("config", epilog=config.EXAMPLE)(config.command)

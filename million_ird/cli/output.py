@@ -74,9 +74,12 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[Any]:
-        """A `watch(stage, done, total)` callback: a bar on a terminal, a line every few seconds elsewhere."""
+        """A `watch(stage, done, total, note, each)` callback: a bar on a terminal, a line every few seconds elsewhere.
+
+        `note` stands behind the rate, which counts `each` for one done.
+        """
         if self.quiet:
-            yield lambda stage, done, total: None
+            yield lambda stage, done, total, note="", each=1: None
         elif sys.stderr.isatty():
             with _bars() as watch:
                 yield watch
@@ -90,16 +93,21 @@ class _Lines:
     def __init__(self) -> None:
         self.stage = ""
         self.began = self.last = 0.0
+        self.first = 0
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int, note: str = "", each: int = 1) -> None:
         now = time.monotonic()
         if stage != self.stage:
-            self.stage, self.began, self.last = stage, now, now
+            self.stage, self.began, self.last, self.first = stage, now, now, done
             print(f"{stage}: {total:,} to do" if total > 1 else stage, file=sys.stderr, flush=True)
         elif total > 1 and (done >= total or now - self.last >= EVERY_SECONDS):
             self.last = now
-            rate = done / max(now - self.began, 1e-9)
-            print(f"{stage}: {done:,} of {total:,} ({rate:,.0f}/s)", file=sys.stderr, flush=True)
+            rate = (done - self.first) * each / max(now - self.began, 1e-9)
+            print(
+                f"{stage}: {done:,} of {total:,} ({rate:,.{_digits(rate)}f}/s) {note}".rstrip(),
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 @contextmanager
@@ -111,16 +119,23 @@ def _bars() -> Iterator[Any]:
     columns = [TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, Any] = {}
-        began: dict[str, float] = {}
+        began: dict[str, tuple[float, int]] = {}
 
-        def watch(stage: str, done: int, total: int) -> None:
+        def watch(stage: str, done: int, total: int, note: str = "", each: int = 1) -> None:
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage, total=total or None, rate="")
-                began[stage] = time.monotonic()
-            rate = f"{done / max(time.monotonic() - began[stage], 1e-9):,.0f}/s"
-            progress.update(tasks[stage], completed=done, total=total or None, rate=rate)
+                began[stage] = time.monotonic(), done if each > 1 else 0
+            begin, first = began[stage]
+            rate = (done - first) * each / max(time.monotonic() - begin, 1e-9)
+            words = f"{rate:,.{_digits(rate)}f}/s {note}"
+            progress.update(tasks[stage], completed=done, total=total or None, rate=words)
 
         yield watch
+
+
+def _digits(rate: float) -> int:
+    """Decimals of a rate: those of a slow one matter."""
+    return 0 if rate >= 10 else 1
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

@@ -90,9 +90,7 @@ def command(
 
         place = best_device(device)
         net = load(model, variant, adapter)
-        settings = Settings(
-            mode.value, tile, overlap, place, dtype.value, window=window, format=format.value
-        )  # fmt: skip
+        settings = Settings(mode.value, tile, overlap, place, dtype.value, window, format=format.value)
         with output.progress() as watch:
             summary = restore_files(
                 net, inputs, out, settings, fresh=fresh, watch=watch, tell=lambda done: _tell(output, done)
@@ -117,7 +115,7 @@ def need_torch() -> None:
 
 
 def load(model: str, variant: str | None, adapter: str) -> Any:
-    """The network as the command line asks for it.
+    """The network as the command line asks for it, in float32 however it was saved.
 
     Raises:
         InputError: there is no such model.
@@ -126,7 +124,7 @@ def load(model: str, variant: str | None, adapter: str) -> Any:
     from million_ird import models
     from million_ird.errors import ConfigError
 
-    net = models.load(model)
+    net = models.load(model).float()
     if variant is not None:
         if not hasattr(net, "variant"):
             raise ConfigError(f"--variant {variant}: {net.family} has no variants")

@@ -32,7 +32,7 @@ KINDS = (
 SIZES = tuple(range(7, 22, 2))
 """Published sizes of kernels, px: Real-ESRGAN."""
 
-_BLOWN = 0.95
+BLOWN = 0.95
 """sRGB value from which a highlight is taken to be cut off by the sensor."""
 
 
@@ -160,5 +160,5 @@ def _boosted(light: NDArray[np.float32], image: NDArray[np.float32], boost: floa
     """Linear light with blown-out highlights as bright as they were; `image` = the same in sRGB."""
     # Blown out in all three channels: a colour may reach the end of one, only a light (or its glint) that of all.
     least = np.asarray(cv2.min(cv2.min(image[..., 0], image[..., 1]), image[..., 2]), np.float32)
-    blown = np.clip((least - np.float32(_BLOWN)) * np.float32(1 / (1 - _BLOWN)), 0, 1)
+    blown = np.clip((least - np.float32(BLOWN)) * np.float32(1 / (1 - BLOWN)), 0, 1)
     return np.multiply(light, (1 + (boost - 1) * blown)[..., None], dtype=np.float32)

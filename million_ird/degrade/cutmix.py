@@ -28,12 +28,14 @@ from million_ird.degrade.dist import (
     ends_of,
     pick,
 )
-from million_ird.degrade.op import Image, Key, Shape, Step, Tier, to_float, to_uint8
+from million_ird.degrade.op import Floats, Image, Key, Shape, Step, Tier, to_float, to_uint8
 from million_ird.degrade.regions import SHAPES, region_map
 from million_ird.degrade.run import Labels, Regional, run
 from million_ird.rng import Chance
 
 MAX_REGIONS = 24
+DUST = 1e-4
+"""Weight below which a region does not reach a pixel: box sums leave about 1e-6 outside of it."""
 
 
 class CutMix(Regional):
@@ -144,6 +146,15 @@ def _short(shares: Sequence[float]) -> list[float]:
     return [*short, round(sum(shares) - sum(short), 4)]
 
 
+def weight_of(region: NDArray[np.bool_], feather: float) -> Floats:
+    """(H, W) float32: 1 in a region; with a feathered border, its share of the box of `feather` px about each pixel."""
+    weight = region.astype(np.float32)
+    if feather > 0:
+        side = 2 * round(feather) + 1
+        weight = np.asarray(cv2.blur(weight, (side, side), borderType=cv2.BORDER_REFLECT_101), np.float32)
+    return weight
+
+
 def _blend(
     image: Image,
     owner: NDArray[np.uint8],
@@ -155,13 +166,11 @@ def _blend(
     """Regions whose borders fade into each other over `feather` px on both sides."""
     clean = to_float(image)
     out = clean.copy()
-    side = 2 * round(feather) + 1
     changed = np.zeros(owner.shape, bool)
     band = np.zeros(owner.shape, bool)
     for region, (result, found) in enumerate(results, 1):
-        weight = cv2.blur((owner == region).astype(np.float32), (side, side), borderType=cv2.BORDER_REFLECT_101)
-        acts = weight > 1e-4  # box sums leave dust of about 1e-6 outside of the region
-        whole = weight > 1 - 1e-4
+        weight = weight_of(owner == region, feather)
+        acts, whole = weight > DUST, weight > 1 - DUST
         out += (to_float(result) - clean) * np.where(acts, weight, 0)[..., None]
         np.copyto(out, to_float(result), where=whole[..., None])
         labels.paste(found, acts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,10 @@ class DegradedDataset(Dataset[dict[str, Any]]):
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        name, out = self._made(index, self.epoch)
+        name, out = self.named(index, self.epoch)
         return {
-            "lq": _tensor(out.lq),
-            "hq": _tensor(out.hq),
+            "lq": to_tensor(out.lq),
+            "hq": to_tensor(out.hq),
             "mask": torch.from_numpy(out.mask.astype(np.int32)),
             "labels": torch.from_numpy(multi_hot(out.mask, len(self.classes)).astype(np.float32)),
             "index": int(index),
@@ -97,29 +98,43 @@ class DegradedDataset(Dataset[dict[str, Any]]):
             index: of the picture.
             epoch: of the item; None = the current one.
         """
-        return self._made(index, self.epoch if epoch is None else epoch)[1]
+        return self.named(index, self.epoch if epoch is None else epoch)[1]
 
-    def _made(self, index: int, epoch: int) -> tuple[str, Degraded]:
+    def named(self, index: int, epoch: int) -> tuple[str, Degraded]:
+        """The picture's name, and `sample`."""
+        name, crop = self.crop(index, epoch)
+        return name, self.pipe(crop, seed=self.seed, image_id=name, view=epoch)
+
+    def crop(self, index: int, epoch: int) -> tuple[str, Image]:
+        """The picture's name, and the clean crop of item `index` in an epoch: (size, size, 3)."""
         if not 0 <= index < len(self.pictures):
             raise IndexError(f"item {index} of {len(self.pictures)}")
         _one_thread()
         name, picture = self.pictures[index]
-        crop = self._crop(picture, rng_for(self.seed, name, epoch, "crop"))
-        return name, self.pipe(crop, seed=self.seed, image_id=name, view=epoch)
+        return name, cut([picture], self.size, self.turns, rng_for(self.seed, name, epoch, "crop"))[0]
 
-    def _crop(self, picture: Image, rng: Chance) -> Image:
-        if self.size is not None:
-            height, width = picture.shape[:2]
-            below, right = max(self.size - height, 0), max(self.size - width, 0)
-            if below or right:
-                picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REFLECT_101)
-            top = int(rng.random() * (picture.shape[0] - self.size + 1))
-            left = int(rng.random() * (picture.shape[1] - self.size + 1))
-            picture = picture[top : top + self.size, left : left + self.size]
-        if self.turns:
-            turn = int(rng.random() * 8)
-            picture = np.rot90(picture[:, ::-1] if turn >= 4 else picture, turn % 4)
-        return np.ascontiguousarray(picture)
+
+def cut(images: Sequence[Image], size: int | None, turns: bool, rng: Chance) -> list[Image]:
+    """The same square out of each of several pictures (H, W, 3) of one size, turned and mirrored alike.
+
+    Args:
+        images: a picture, or a degraded one and its clean one.
+        size: of the square, px; smaller pictures are first mirrored at their right and lower border; None = all.
+        turns: mirror and turn by quarters at random.
+        rng: of place and turn.
+    """
+    height, width = images[0].shape[:2]
+    if size is not None:
+        below, right = max(size - height, 0), max(size - width, 0)
+        if below or right:
+            images = [cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REFLECT_101) for image in images]
+        top = int(rng.random() * (height + below - size + 1))
+        left = int(rng.random() * (width + right - size + 1))
+        images = [image[top : top + size, left : left + size] for image in images]
+    if turns:
+        turn = int(rng.random() * 8)
+        images = [np.rot90(image[:, ::-1] if turn >= 4 else image, turn % 4) for image in images]
+    return [np.ascontiguousarray(image) for image in images]
 
 
 def _one_thread() -> None:
@@ -132,7 +147,7 @@ def _one_thread() -> None:
         cv2.setNumThreads(1)
 
 
-def _tensor(image: NDArray[Any]) -> torch.Tensor:
+def to_tensor(image: NDArray[Any]) -> torch.Tensor:
     """(H, W, 3) uint8 or float32 to (3, H, W) float32 in [0, 1]."""
     planes = np.empty((3, *image.shape[:2]), image.dtype)
     cv2.split(image, list(planes))

@@ -156,12 +156,12 @@ def _gaussian(shape: tuple[int, ...], params: Params) -> Floats:
     units = look_up(table, words16(params["seed"], height * width * 3)).reshape(shape)
     if kind == "correlated":
         # Whole-number arithmetic: the same bits wherever it is done.
-        mixed = units.reshape(-1, 3).astype(np.int32) @ _mixing(params["seed"])
+        mixed = units.reshape(-1, 3).astype(np.int32) @ mixing(params["seed"])
         return level_noise((mixed >> 10).astype(np.int16).reshape(shape), params["sigma"])
     return level_noise(units, params["sigma"])
 
 
-def _mixing(seed: int) -> NDArray[np.int32]:
+def mixing(seed: int) -> NDArray[np.int32]:
     """(3, 3) in units of 1/1024: a root of U diag(d) U^T, a random rotation U and d in [0, 1], as BSRGAN draws it."""
     rng = rng_for(seed, "covariance")
     rotation, _ = np.linalg.qr(rng.random((3, 3)) - 0.5)

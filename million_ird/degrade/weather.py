@@ -37,15 +37,19 @@ def scale_of(unit: str, shape: Shape) -> float:
     return 1.0 if unit == "pixel" else float(f"{min(max(shape[0] / REFERENCE, 0.25), 8):.6g}")
 
 
+def looked_at(shape: Shape) -> slice:
+    """The rows, and likewise the columns, of a picture (H, W) that `local_light` looks at."""
+    step = max(1, -(-max(shape) // _SAMPLES))
+    return slice(step // 2, None, step) if min(shape) > step // 2 else slice(0, 1)
+
+
 def local_light(image: Image) -> Bytes:
     """(16, 16, 3): the brightest light around every place, smoothly; what a drop or a flake there shows of its scene.
 
     8-bit and float32 pictures that show the same give the same.
     """
-    step = max(1, -(-max(image.shape[:2]) // _SAMPLES))
-    sample = to_uint8(np.ascontiguousarray(image[step // 2 :: step, step // 2 :: step]))
-    if sample.size == 0:
-        sample = to_uint8(np.ascontiguousarray(image[:1, :1]))
+    some = looked_at(image.shape[:2])
+    sample = to_uint8(np.ascontiguousarray(image[some, some]))
     cells = cv2.resize(sample, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA)
     brightest = cv2.dilate(cells, np.ones((5, 5), np.uint8))
     return cv2.blur(brightest, (7, 7), borderType=cv2.BORDER_REFLECT)

@@ -93,17 +93,9 @@ def copy(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], origin: str, 
     """Values of `tensors` into `own`: all of them and no others, of the same shapes.
 
     Raises:
-        InputError: naming the tensors that are missing, unknown or of the wrong shape.
+        InputError: as `weights.check`.
     """
-    both = [name for name in own if name in tensors]
-    found = {
-        "missing": [name for name in own if name not in tensors],
-        "unknown": [name for name in tensors if name not in own],
-        "of the wrong shape": [name for name in both if own[name].shape != tensors[name].shape],
-    }
-    faults = [f"{weights.listed(names)} {fault}" for fault, names in found.items() if names]
-    if faults:
-        raise InputError(f"{origin}: not the tensors of {what}: {'; '.join(faults)}")
+    weights.check(own, tensors, origin, what)
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(tensors[name])

@@ -2,20 +2,20 @@
 
 One set of weights is every variant: "s" applies the blocks of levels 1 to 4 (2, 3, 3, 4) times, "l" (4, 6, 6, 8) times,
 and any other list will do. The published class has three tensors more (112,896 parameters) that no forward pass uses;
-they are left out. Legend: B images, H rows, W columns, C = dim.
+they are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from million_ird.models import reference
-from million_ird.models.unet import Four, PromptedConfig, PromptedUNet, UNetConfig, merge
+from million_ird.models.unet import Four, PromptedConfig, PromptedUNet, UNetConfig
 
 DEAD = tuple(f"reduce_noise_channel_{level}.weight" for level in (1, 2, 3))
 """Tensors of the published class that no forward pass uses."""
@@ -58,17 +58,15 @@ class DyNet(PromptedUNet):
 
     def __init__(self, config: DyNetConfig | None = None) -> None:
         config = config or DyNetConfig()
-        super().__init__(config)
+        super().__init__(config, _depths(config))
         self.config: DyNetConfig = config
-        self.depths = _depths(config)
-        dim = config.dim
-        self.encoder_level1 = self._block(1, dim)
-        self.encoder_level2 = self._block(2, 2 * dim)
-        self.encoder_level3 = self._block(3, 4 * dim)
-        self.latent = self._block(4, 8 * dim)
-        self.decoder_level3 = self._block(3, 4 * dim)
-        self.decoder_level2 = self._block(2, 2 * dim)
-        self.decoder_level1 = self._block(1, 2 * dim)
+        self._levels()
+
+    def _stage(self, level: int, dim: int) -> Any:
+        return self._block(level, dim)
+
+    def _blocks(self, name: str, level: int) -> Iterable[nn.Module]:
+        return repeat(self.get_submodule(name), self.depths[level - 1])
 
     @property
     def variant(self) -> Variant:
@@ -84,31 +82,18 @@ class DyNet(PromptedUNet):
         self.reconfigure(variant=value if isinstance(value, str) else tuple(value))
         self.depths = _depths(self.config)
 
-    def features(self, x: Tensor) -> Tensor:
-        """(B, H, W, 3) -> (B, H, W, 2C)."""
-        first, second, third, fourth = self.depths
-        one = _repeat(self.encoder_level1, first, self.patch_embed(x).to(x.dtype))  # (B, H, W, C)
-        two = _repeat(self.encoder_level2, second, self.down1_2(one))  # (B, H/2, W/2, 2C)
-        three = _repeat(self.encoder_level3, third, self.down2_3(two))  # (B, H/4, W/4, 4C)
-        x = _repeat(self.latent, fourth, self.down3_4(three))  # (B, H/8, W/8, 8C)
-        x = self.up4_3(self.prompted(3, x))  # (B, H/4, W/4, 2C)
-        x = merge(self.reduce_chan_level3, x, self.prompted(2, three))
-        x = self.up3_2(_repeat(self.decoder_level3, third, x))  # (B, H/2, W/2, 2C)
-        x = merge(self.reduce_chan_level2, x, self.prompted(1, two))
-        x = self.up2_1(_repeat(self.decoder_level2, second, x))  # (B, H, W, C)
-        x = _repeat(self.decoder_level1, first, torch.cat([x, one], -1))  # (B, H, W, 2C)
-        return self.refinement(x)
+    def deep(self, level: int, x: Tensor) -> Tensor:
+        """The deepest features get a prompt; what the decoder made of them gets none."""
+        return self.prompted(3, x) if level == 3 else x
+
+    def skip(self, level: int, x: Tensor) -> Tensor:
+        """Prompts 2 and 1 are on the skips at 1/4 and 1/2 of the size."""
+        return x if level == 1 else self.prompted(level - 1, x)
 
 
 def _depths(config: DyNetConfig) -> Four:
     variant = config.variant
     return {"s": config.small, "l": config.large}[variant] if isinstance(variant, str) else variant
-
-
-def _repeat(block: torch.nn.Module, times: int, x: Tensor) -> Tensor:
-    for _ in range(times):
-        x = block(x)
-    return x
 
 
 def from_reference(state_dict: Mapping[str, Any] | str | Path) -> DyNet:

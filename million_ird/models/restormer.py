@@ -1,7 +1,4 @@
-"""Restormer (arXiv 2111.09881): attention between channels at four sizes. 26.1 M parameters.
-
-Legend: B images, H rows, W columns, C = dim.
-"""
+"""Restormer (arXiv 2111.09881): attention between channels at four sizes. 26.1 M parameters."""
 
 from __future__ import annotations
 
@@ -9,12 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-
 from million_ird.models import reference
 from million_ird.models.blocks import Pointwise, Upsample
-from million_ird.models.unet import Four, UNet, UNetConfig, merge
+from million_ird.models.unet import Four, UNet, UNetConfig
 
 
 class RestormerConfig(UNetConfig):
@@ -34,32 +28,11 @@ class Restormer(UNet):
 
     def __init__(self, config: RestormerConfig | None = None) -> None:
         config = config or RestormerConfig()
-        super().__init__(config)
+        super().__init__(config, config.depths)
         self.config: RestormerConfig = config
-        dim = config.dim
-        self.encoder_level1 = self._stage(1, dim)
-        self.encoder_level2 = self._stage(2, 2 * dim)
-        self.encoder_level3 = self._stage(3, 4 * dim)
-        self.latent = self._stage(4, 8 * dim)
-        self.up4_3 = Upsample(8 * dim)
-        self.reduce_chan_level3 = Pointwise(8 * dim, 4 * dim)
-        self.decoder_level3 = self._stage(3, 4 * dim)
-        self.decoder_level2 = self._stage(2, 2 * dim)
-        self.decoder_level1 = self._stage(1, 2 * dim)
-
-    def _stage(self, level: int, dim: int) -> nn.Sequential:
-        return nn.Sequential(*(self._block(level, dim) for _ in range(self.config.depths[level - 1])))
-
-    def features(self, x: Tensor) -> Tensor:
-        """(B, H, W, 3) -> (B, H, W, 2C)."""
-        one = self.encoder_level1(self.patch_embed(x).to(x.dtype))  # (B, H, W, C)
-        two = self.encoder_level2(self.down1_2(one))  # (B, H/2, W/2, 2C)
-        three = self.encoder_level3(self.down2_3(two))  # (B, H/4, W/4, 4C)
-        x = self.latent(self.down3_4(three))  # (B, H/8, W/8, 8C)
-        x = self.decoder_level3(merge(self.reduce_chan_level3, self.up4_3(x), three))  # (B, H/4, W/4, 4C)
-        x = self.decoder_level2(merge(self.reduce_chan_level2, self.up3_2(x), two))  # (B, H/2, W/2, 2C)
-        x = self.decoder_level1(torch.cat([self.up2_1(x), one], -1))  # (B, H, W, 2C)
-        return self.refinement(x)
+        self.up4_3 = Upsample(8 * config.dim)
+        self.reduce_chan_level3 = Pointwise(8 * config.dim, 4 * config.dim)
+        self._levels()
 
 
 def from_reference(state_dict: Mapping[str, Any] | str | Path) -> Restormer:

@@ -5,7 +5,8 @@ Legend: B images, H rows, W columns, C = dim. Inside, tensors are contiguous (B,
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
@@ -17,7 +18,6 @@ from million_ird.models.weights import Pretrained
 
 Four = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
 Three = tuple[PositiveInt, PositiveInt, PositiveInt]
-Level = Literal[1, 2, 3]
 
 
 class UNetConfig(Config):
@@ -47,17 +47,20 @@ class UNetConfig(Config):
 
 
 class UNet(nn.Module, Pretrained):
-    """The frame: what the models add is the stages and the order, in `features`.
+    """Encoder, decoder and what joins them; a model adds its depths, and what it does to skips and before upsampling.
 
-    `multiple` is what H and W have to be multiples of; whoever calls with other sizes has to pad.
+    A subclass calls `_levels` at the end of its `__init__`. `multiple` is what H and W have to be multiples of; whoever
+    calls with other sizes has to pad. `depths` is how many blocks a picture passes at levels 1 to 4.
     """
 
     Config: ClassVar[type[UNetConfig]] = UNetConfig
     multiple: ClassVar[int] = 8
+    up4_3: Upsample
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: UNetConfig, depths: Four) -> None:
         super().__init__()
         self.config = config
+        self.depths = depths
         dim = config.dim
         self.patch_embed = Conv(3, dim)
         self.down1_2 = Downsample(dim)
@@ -73,6 +76,25 @@ class UNet(nn.Module, Pretrained):
         config = self.config
         return TransformerBlock(dim, config.heads[level - 1], config.expansion, config.norm_bias, config.bias)
 
+    def _levels(self) -> None:
+        """Make the stages: encoder, latent, decoder."""
+        dim = self.config.dim
+        self.encoder_level1 = self._stage(1, dim)
+        self.encoder_level2 = self._stage(2, 2 * dim)
+        self.encoder_level3 = self._stage(3, 4 * dim)
+        self.latent = self._stage(4, 8 * dim)
+        self.decoder_level3 = self._stage(3, 4 * dim)
+        self.decoder_level2 = self._stage(2, 2 * dim)
+        self.decoder_level1 = self._stage(1, 2 * dim)
+
+    def _stage(self, level: int, dim: int) -> Any:
+        """The module that holds the blocks of a stage; `_blocks` knows what to make of it."""
+        return nn.Sequential(*(self._block(level, dim) for _ in range(self.depths[level - 1])))
+
+    def _blocks(self, name: str, level: int) -> Iterable[nn.Module]:
+        """The blocks of a stage in the order in which they are applied."""
+        return self.get_submodule(name).children()
+
     def forward(self, image: Tensor) -> Tensor:
         """Restored images, not clipped.
 
@@ -80,19 +102,51 @@ class UNet(nn.Module, Pretrained):
             image: (B, 3, H, W), any float type, RGB, nominally [0, 1]; H and W multiples of 8.
 
         Raises:
-            ValueError: H or W is no multiple of 8.
+            ValueError: the shape is another, or H or W is no multiple of 8.
         """
-        height, width = image.shape[-2:]
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"expected images of shape (B, 3, H, W), got {tuple(image.shape)}")
+        height, width = image.shape[-2:]
         if height % self.multiple or width % self.multiple:
             raise ValueError(f"height {height} and width {width} must be multiples of {self.multiple}; pad the images")
         x = image.permute(0, 2, 3, 1).contiguous()
         return (self.output(self.features(x)) + x).permute(0, 3, 1, 2)
 
     def features(self, x: Tensor) -> Tensor:
-        """What `output` sees: (B, H, W, 3) -> (B, H, W, 2C)."""
-        raise NotImplementedError
+        """What `output` sees: (B, H, W, 3) -> (B, H, W, 2C).
+
+        Blocks are called one by one, since a call holds its arguments: a stage would keep the map that it was given to
+        its end, beside the two of the block at work.
+        """
+        skips = []
+        x = self.patch_embed(x).to(x.dtype)
+        for level, down in enumerate((self.down1_2, self.down2_3, self.down3_4), 1):
+            for block in self._blocks(f"encoder_level{level}", level):
+                x = block(x)  # (B, H, W, C), (B, H/2, W/2, 2C), (B, H/4, W/4, 4C)
+            skips.append(x)
+            x = down(x)
+        for block in self._blocks("latent", 4):
+            x = block(x)  # (B, H/8, W/8, 8C)
+        for level, up in ((3, self.up4_3), (2, self.up3_2), (1, self.up2_1)):
+            x = self._joined(level, up(self.deep(level, x)), self.skip(level, skips.pop()))
+            for block in self._blocks(f"decoder_level{level}", level):
+                x = block(x)  # (B, H/4, W/4, 4C), (B, H/2, W/2, 2C), (B, H, W, 2C)
+        for block in self.refinement:
+            x = block(x)
+        return x
+
+    def _joined(self, level: int, x: Tensor, skip: Tensor) -> Tensor:
+        if level == 1:
+            return torch.cat([x, skip], -1)
+        return merge(self.get_submodule(f"reduce_chan_level{level}"), x, skip)
+
+    def deep(self, level: int, x: Tensor) -> Tensor:
+        """What is enlarged to the size of `level`: the features below it, which this leaves as they are."""
+        return x
+
+    def skip(self, level: int, x: Tensor) -> Tensor:
+        """What the encoder hands to the decoder at `level`: its features, which this leaves as they are."""
+        return x
 
 
 def merge(layer: nn.Module, *parts: Tensor) -> Tensor:
@@ -129,8 +183,8 @@ class PromptedConfig(UNetConfig):
 class PromptedUNet(UNet):
     """Prompts: features that say what is wrong with the image, laid beside the features of a level and mixed in."""
 
-    def __init__(self, config: PromptedConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PromptedConfig, depths: Four) -> None:
+        super().__init__(config, depths)
         dim, heads = config.dim, config.heads[2]
         inner, outer = (2 * dim, 4 * dim, 8 * dim), (2 * dim, 4 * dim, 4 * dim)
         for level, width, size in zip((1, 2, 3), config.widths, config.prompt_sizes, strict=True):
@@ -142,7 +196,7 @@ class PromptedUNet(UNet):
         self.up4_3 = Upsample(4 * dim)
         self.reduce_chan_level3 = Pointwise(6 * dim, 4 * dim)
 
-    def prompted(self, level: Level, x: Tensor) -> Tensor:
+    def prompted(self, level: int, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H, W, C); at level 3, of 8 * dim channels, half as many."""
         prompt = self.get_submodule(f"prompt{level}")(x)
         mixed = self.get_submodule(f"noise_level{level}")(torch.cat([x, prompt], -1))

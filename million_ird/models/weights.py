@@ -156,18 +156,26 @@ def fill(net: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
     """Put tensors into a network: all that it has and no other. They keep their type and are not copied.
 
     Raises:
+        InputError: as `check`.
+    """
+    check(net.state_dict(), tensors, origin)
+    net.load_state_dict(dict(tensors), assign=True)
+
+
+def check(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], origin: str, whose: str = "this network") -> None:
+    """That `tensors`, read from `origin`, are all that `own` has and no others, of the same shapes.
+
+    Raises:
         InputError: naming the tensors that are missing, unknown or of the wrong shape.
     """
-    own = net.state_dict()
     wrong = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
-    shapes = [f"{name} is {list(tensors[name].shape)}, not {list(own[name].shape)}" for name in wrong]
+    shapes = [f"{name} ({list(tensors[name].shape)}, not {list(own[name].shape)})" for name in wrong]
     missing = [name for name in own if name not in tensors]
     unknown = [name for name in tensors if name not in own]
     found = {"missing": missing, "unknown": unknown, "of the wrong shape": shapes}
     faults = [f"{listed(names)} {fault}" for fault, names in found.items() if names]
     if faults:
-        raise InputError(f"{origin}: not the weights of this network: {'; '.join(faults)}")
-    net.load_state_dict(dict(tensors), assign=True)
+        raise InputError(f"{origin}: not the weights of {whose}: {'; '.join(faults)}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

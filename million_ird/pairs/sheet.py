@@ -14,6 +14,8 @@ from million_ird.pairs.shots import Picture, Shot, fitted
 
 CELL = 360
 """Long side of a picture on the sheet, px."""
+LEAST = 160
+"""Width of a column of narrow pictures, px: what the words need."""
 _GAP = 12
 _LINE = 24
 _INK, _FAINT, _PAPER = (32, 32, 32), (112, 112, 112), (250, 250, 250)
@@ -22,16 +24,16 @@ _INK, _FAINT, _PAPER = (32, 32, 32), (112, 112, 112), (250, 250, 250)
 def sheet(shots: Sequence[Shot], classes: Sequence[str], title: str) -> NDArray[np.uint8]:
     """(H, W, 3) RGB uint8: a row per sample, its columns input, result and mask, and the legend below."""
     rows = [[_fitted(picture) for picture in (one.hq, one.lq, one.overlay) if picture is not None] for one in shots]
-    width = 4 * _GAP + 3 * max(CELL, *(picture.shape[1] for row in rows for picture in row))
+    column = _GAP + max([LEAST, *(picture.shape[1] for row in rows for picture in row)])
+    width = _GAP + 3 * column
     heights = [max(picture.shape[0] for picture in row) + _LINE + _GAP for row in rows]
     legend = _legend_places(classes, width)
     last = legend[-1][1] + _LINE if legend else 0
     page = Image.new("RGB", (width, _GAP + 2 * _LINE + sum(heights) + _GAP + last), _PAPER)
     pen = ImageDraw.Draw(page)
-    column = (width - _GAP) // 3
     _text(pen, (_GAP, _GAP), title, 17, _INK, width - 2 * _GAP)
     for number, name in enumerate(("input", "result", "mask")):
-        _text(pen, (_GAP + number * column, _GAP + _LINE), name, 14, _FAINT, column)
+        _text(pen, (_GAP + number * column, _GAP + _LINE), name, 14, _FAINT, column - _GAP)
     top = _GAP + 2 * _LINE
     for one, row, height in zip(shots, rows, heights, strict=True):
         for number, picture in enumerate(row):

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from million_ird.errors import BadImage
-from million_ird.images import Limits, decode, read_header
+from million_ird.images import Limits, decode, deep, read_header
 from million_ird.images.header import ORIENTATION, guarded, open_image
 from million_ird.records import Header
-from million_ird.restore import deep
 
 LIMITS = Limits(min_side=1)
 KINDS = {

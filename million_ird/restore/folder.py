@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import torch
+
 from million_ird import sources, tables
 from million_ird.errors import BadImage, InputError, MirdError, OutputError
 from million_ird.records import Item
@@ -119,6 +121,7 @@ def restore_files(
         tell: told what became of each picture, as soon as it is known.
 
     Raises:
+        ConfigError: a setting is not one that `restore` takes.
         InputError: there is no such input; two pictures would go to one file; an input would be written over.
         OutputError: `out` holds something else and not `fresh`, or cannot be written.
     """
@@ -213,7 +216,7 @@ def _claim(net: Any, jobs: Sequence[Job], out: Path, settings: Settings, fresh: 
     own = {"weights": fingerprint(net), **asdict(settings)}
     for name in ("device", "budget"):  # another machine may go on
         del own[name]
-    own |= {name: getattr(net, name) for name in ("variant", "adapters") if hasattr(net, name)}
+    own |= {name: getattr(net, name) for name in ("variant", "adapters", "blend") if hasattr(net, name)}
     own = {name: value if isinstance(value, (str, int)) else str(value) for name, value in own.items()}
     found = {} if fresh else tables.read_json(out / RECORD) or {}
     there = {job.target for job in jobs if (out / job.target).exists()}
@@ -229,18 +232,12 @@ def _claim(net: Any, jobs: Sequence[Job], out: Path, settings: Settings, fresh: 
 
 
 def fingerprint(net: Any) -> str:
-    """16 hex digits of all weights."""
-    found = hashlib.blake2b(digest_size=8)
+    """16 hex digits of all weights, and of what else the adapters are."""
+    found = hashlib.blake2b(repr(getattr(net, "adapter_configs", {})).encode(), digest_size=8)
     for name, tensor in net.state_dict().items():
         found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(dtype=_bytes()).numpy())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return found.hexdigest()
-
-
-def _bytes() -> Any:
-    import torch
-
-    return torch.uint8
 
 
 def _one(net: Any, reader: sources.Reader, job: Job, out: Path, settings: Settings, watch: Watch | None) -> Done:
@@ -249,6 +246,8 @@ def _one(net: Any, reader: sources.Reader, job: Job, out: Path, settings: Settin
         data, way = _restored(net, reader, job, settings, watch)
     except BadImage as error:
         return Done(job.item.uri, "", error.status, error.detail)
+    except torch.OutOfMemoryError:
+        return Done(job.item.uri, "", "failed", "the device's memory is full; choose mode tile and a smaller tile")
     except MirdError as error:
         return Done(job.item.uri, "", "failed", str(error))
     with tables.whole(out / job.target) as file:

@@ -71,8 +71,9 @@ def restore(
         watch: told (tiles done, tiles in all); in the other modes (1, 1) at the end.
 
     Raises:
-        ConfigError: an argument is not one of those above.
-        InputError: mode "exact" or "tlc" needs more memory than there is, or the network gave no numbers.
+        ConfigError: an argument is not one of those above, or the network's weights are not float32.
+        InputError: mode "exact" or "tlc" needs more memory than there is.
+        MirdError: the network gave values that are no finite numbers.
         ValueError: the image is of another shape, type or range.
     """
     return run(net, image, mode, tile, overlap, device, dtype, window, budget, watch)[0]
@@ -93,6 +94,7 @@ def run(
     """As `restore`, and how it was done."""
     light, form = take_apart(image)
     check(mode, tile, overlap, window)
+    check_weights(net)
     place = next(net.parameters()).device if device == "auto" else torch.device(device)
     training = net.training
     net.to(place).eval()
@@ -127,6 +129,14 @@ def check(mode: str, tile: int, overlap: int, window: int) -> None:
         raise ConfigError(f"overlap {overlap}: must be from 0 to half a tile, {tile // 2} px")
     if window < 16:
         raise ConfigError(f"window {window}: must be 16 px or more")
+
+
+def check_weights(net: nn.Module) -> None:
+    """Raise `ConfigError` where a network is not float32: what it is run in is chosen otherwise (`dtype`)."""
+    for parameter in net.parameters():
+        if parameter.dtype != torch.float32:
+            kind = str(parameter.dtype).removeprefix("torch.")
+            raise ConfigError(f"the network's weights are {kind}; call net.float() first")
 
 
 def choose(

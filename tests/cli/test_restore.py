@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 
 from million_ird import models
+from million_ird.cli.restore import load
 from million_ird.restore import tune_malloc
 
 
 def mird(*words, **options):
     command = [sys.executable, "-m", "million_ird", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,11 @@ def test_what_the_estimator_saw_is_printed_and_can_be_overruled(model, photos, t
     assert "seen" not in forced.stderr
 
 
+def test_a_model_saved_in_half_precision_is_run_in_whole(tmp_path):
+    models.create("dynet-tiny", dim=8, refinement=1).to(torch.bfloat16).save_pretrained(tmp_path)
+    assert {tensor.dtype for tensor in load(str(tmp_path), None, "auto").parameters()} == {torch.float32}
+
+
 def test_malloc_tuning_takes_on_glibc_and_harms_nowhere():
     done = subprocess.run(
         [sys.executable, "-c", "from million_ird.restore.memory import tune_malloc; print(tune_malloc())"],
@@ -113,6 +119,7 @@ def test_malloc_tuning_takes_on_glibc_and_harms_nowhere():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1300)
 def test_an_exported_network_gives_the_same(model, tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")

@@ -1,4 +1,4 @@
-"""ABAIR: the prompted network with spatial attention, its head, its estimator, and what "auto" does."""
+"""ABAIR: the prompted network with spatial attention, its parts, its head and its adapters."""
 
 from __future__ import annotations
 
@@ -13,37 +13,13 @@ from torch import Tensor
 
 from million_ird import models
 from million_ird.errors import ConfigError, InputError
-from million_ird.models import estimator, spatial
-from million_ird.models.adapters import AdapterConfig
-from million_ird.models.estimator import MODES, Estimator, patches
-from million_ird.models.spatial import SpatialBlock, WindowAttention
-
-LITTLE: dict[str, Any] = {
-    "dim": 4,
-    "depths": (2, 2, 2, 2),
-    "heads": (1, 1, 2, 2),
-    "refinement": 2,
-    "prompt_sizes": (4, 2, 2),
-    "estimator_dim": 4,
-    "estimator_depths": (1, 1, 1, 1),
-}
+from million_ird.models.spatial import SpatialBlock
+from tests.models.nets import little
 
 
 @pytest.fixture
 def image() -> Tensor:
     return torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))
-
-
-def little(*names: str, **sizes: Any) -> Any:
-    """A little Abair, with adapters that change something."""
-    torch.manual_seed(0)
-    net = models.create("abair-tiny", **{**LITTLE, **sizes}).eval()
-    for name in names:
-        net.add_adapter(name, AdapterConfig(rank=2))
-        with torch.no_grad():
-            for tensor in net.adapter_parameters(name).values():
-                tensor.add_(torch.randn_like(tensor), alpha=0.1)
-    return net
 
 
 def test_the_tiny_one_has_less_than_1_5_million_parameters_with_all_its_parts() -> None:
@@ -93,55 +69,13 @@ def test_every_second_block_of_a_stage_is_spatial_where_asked() -> None:
     assert not any(isinstance(module, SpatialBlock) for module in little(spatial=False).modules())
 
 
-def attention_by_hand(net: WindowAttention, x: Tensor) -> Tensor:
-    """The definition, pixel by pixel: (H, W, C) -> (H, W, C)."""
-    height, width, dim = x.shape
-    q, k, v = (net.qkv(x[None])[0]).unflatten(-1, (3, net.heads, -1)).unbind(2)  # (H, W, h, c) each
-    out = torch.empty(height, width, dim)
-    reach = net.window + net.margin - 1
-    for i in range(height):
-        for j in range(width):
-            top, left = i // net.window * net.window - net.margin, j // net.window * net.window - net.margin
-            rows = range(max(0, top), min(height, top + net.window + 2 * net.margin))
-            columns = range(max(0, left), min(width, left + net.window + 2 * net.margin))
-            keys = [(r, c) for r in rows for c in columns]
-            for head in range(net.heads):
-                logits = torch.stack([q[i, j, head] @ k[r, c, head] for r, c in keys]) / q.shape[-1] ** 0.5
-                logits = logits + torch.stack([net.offsets[head, r - i + reach, c - j + reach] for r, c in keys])
-                mixed = torch.softmax(logits, 0) @ torch.stack([v[r, c, head] for r, c in keys])
-                out[i, j].unflatten(0, (net.heads, -1))[head] = mixed
-    return F.linear(out, net.project_out.weight)
-
-
-@pytest.mark.parametrize(("window", "overlap", "size"), [(4, 0.5, (9, 6)), (4, 1.0, (3, 5)), (2, 0.0, (4, 4))])
-def test_window_attention_is_what_it_says(window: int, overlap: float, size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    net = WindowAttention(6, 2, window, overlap)
-    torch.nn.init.normal_(net.offsets)
-    x = torch.randn(1, *size, 6)
-    with torch.no_grad():
-        assert torch.allclose(net(x)[0], attention_by_hand(net, x[0]), atol=1e-5)
-
-
-def test_window_attention_in_bands_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    net = WindowAttention(4, 2, window=4)
-    torch.nn.init.normal_(net.offsets)
-    x = torch.randn(2, 18, 7, 4)
-    whole = net(x)
-    monkeypatch.setattr(spatial, "LOGITS_BYTES", 1)
-    with torch.no_grad():
-        assert len(net._bands(x)) == 5
-        assert torch.allclose(net(x), whole, atol=1e-6)
-
-
 def test_the_head_reads_the_last_feature_and_its_removal_changes_no_bit_of_the_image(image: Tensor) -> None:
     net = little()
     plain = net(image)
     restored, logits = net(image, segment=True)
     assert torch.equal(restored, plain) and net._kept is None
     kept: list[Tensor] = []
-    net.refinement.register_forward_hook(lambda module, args, out: kept.append(out))
+    net.refinement[-1].register_forward_hook(lambda module, args, out: kept.append(out))
     net(image)
     assert torch.equal(net.head(kept[0]), logits)
     net.remove_head()
@@ -182,117 +116,6 @@ def test_a_mixed_batch_equals_its_images_one_by_one(image: Tensor) -> None:
             net.merge()
             assert torch.allclose(net(one[None])[0], expected, atol=1e-5)
             net.unmerge()
-
-
-def test_modes_of_blending() -> None:
-    logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.0, 5.0]])
-    found = {mode: estimator.amounts(logits, mode) for mode in MODES}
-    assert torch.equal(found["oh"], torch.tensor([[1.0, 0, 0], [0, 0, 1]]))
-    assert torch.equal(found["sw"], torch.softmax(logits, 1))
-    assert torch.equal(found["sum"], torch.ones(2, 3))
-    assert torch.equal(found["average"], torch.full((2, 3), 1 / 3))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_auto_gives_each_image_what_the_estimator_saw_in_it(mode: Any, image: Tensor) -> None:
-    net = little("rain", "haze", "noise")
-    with torch.no_grad():
-        net.estimator.rows["haze"].bias.fill_(1.0)
-        net.blend = mode
-        net.adapters = "auto"
-        out = net(image)
-        logits = net.estimator(image)
-        net.adapters = estimator.amounts(logits, mode)
-        assert torch.allclose(net(image), out, atol=1e-6)
-    assert list(net.seen) == ["rain", "haze", "noise"]
-    shares = torch.tensor(list(net.seen.values())).T
-    assert torch.allclose(shares, torch.softmax(logits, 1))
-    assert net.config.blend == mode
-
-
-def test_what_auto_needs_is_said() -> None:
-    net = little()
-    with pytest.raises(ConfigError, match="needs adapters"):
-        net.adapters = "auto"
-    with pytest.raises(ConfigError, match="known: oh, sw, sum, average"):
-        net.blend = "best"
-    net = little("rain")
-    net.adapters = "auto"
-    with pytest.raises(ConfigError, match="one blend for all images"):
-        net.merge()
-
-
-def test_tiles_of_a_picture_share_one_decision(image: Tensor) -> None:
-    net = little("rain", "haze")
-    net.adapters, net.blend = "auto", "sw"
-    with torch.no_grad():
-        with net.settled(image[:1]):
-            seen = dict(net.seen)
-            tile = net(image[1:])
-            assert net.seen == seen
-        net.adapters = {name: share[0] for name, share in seen.items()}
-        assert torch.allclose(net(image[1:]), tile, atol=1e-6)
-        net.adapters = "auto"
-        net(image[1:])
-    assert net.seen != seen
-
-
-def test_the_estimator_learns_alone_through_the_soft_blend_or_from_labels(image: Tensor) -> None:
-    net = little("rain", "haze")
-    net.trainable("estimator")
-    net.adapters, net.blend = "auto", "sw"
-    net(image).square().mean().backward()
-    touched = {path.partition(".")[0] for path, tensor in net.named_parameters() if tensor.grad is not None}
-    assert touched == {"estimator"}
-    F.cross_entropy(net.estimator(image), torch.tensor([0, 1])).backward()
-    assert all(tensor.grad.abs().sum() > 0 for tensor in net.estimator.parameters())
-
-
-def test_an_adapter_more_extends_the_estimator_and_keeps_the_old_logits(image: Tensor) -> None:
-    net = little("rain", "haze")
-    net.adapters = "auto"
-    with torch.no_grad():
-        before, out = net.estimator(image), net(image)
-        net.add_adapter("snow")
-        assert net.estimator.names == ["rain", "haze", "snow"]
-        assert torch.equal(net.estimator(image)[:, :2], before)
-        net.estimator.rows["snow"].bias.fill_(-100.0)
-        assert torch.equal(net(image), out)  # where the estimator picks the old ones
-        net.remove_adapter("snow")
-        assert torch.equal(net.estimator(image), before)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (7, 300), (256, 256), (257, 40), (900, 1300)])
-def test_the_estimator_reads_any_size_without_shrinking_it(size: tuple[int, int]) -> None:
-    image = torch.rand(1, 3, *size)
-    parts = patches(image)
-    assert all(part.shape[-2:] == (min(256, size[0]), min(256, size[1])) for part in parts)
-    assert len(parts) <= 9
-    assert torch.equal(parts[0][..., 0, 0], image[..., 0, 0]) and torch.equal(
-        parts[-1][..., -1, -1], image[..., -1, -1]
-    )
-    net = Estimator(4, (1, 1, 1, 1))
-    net.add("rain")
-    with torch.no_grad():
-        assert net(image).shape == (1, 1) and net(image).isfinite().all()
-
-
-def test_the_estimator_can_tell_noise_from_darkness() -> None:
-    torch.manual_seed(0)
-    net = Estimator(4, (1, 1))
-    net.add("noise")
-    net.add("dark")
-    optimiser = torch.optim.Adam(net.parameters(), lr=0.01)
-    smooth = F.interpolate(torch.rand(32, 3, 4, 4), (32, 32), mode="bilinear")
-    noisy, dark = smooth + 0.1 * torch.randn(32, 3, 32, 32), smooth * 0.25
-    labels = torch.tensor([0] * 16 + [1] * 16)
-    for _ in range(30):
-        loss = F.cross_entropy(net(torch.cat([noisy[:16], dark[:16]])), labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    held_out = net(torch.cat([noisy[16:], dark[16:]])).argmax(1)
-    assert (held_out == labels).float().mean() > 0.9
 
 
 def test_saved_and_loaded_it_is_the_same_with_adapters_and_estimator(image: Tensor, tmp_path: Path) -> None:

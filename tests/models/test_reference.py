@@ -153,7 +153,7 @@ def test_anything_else_is_refused_with_its_name():
         "latent.attn.temperature is missing": {k: v for k, v in state.items() if k != "latent.attn.temperature"},
         r"output\.weight missing": {k: v for k, v in state.items() if k != "output.weight"},
         r"reduce_noise_channel_4\.weight unknown": state | {"reduce_noise_channel_4.weight": torch.zeros(1)},
-        r"output\.weight is \[3, 8, 3, 3\], not \[3, 24, 3, 3\]": state | {"output.weight": torch.zeros(3, 8, 3, 3)},
+        r"output\.weight \(\[3, 8, 3, 3\], not \[3, 24, 3, 3\]\)": state | {"output.weight": torch.zeros(3, 8, 3, 3)},
         "epoch: not a tensor": state | {"epoch": 7},
         "nothing in it": {},
     }

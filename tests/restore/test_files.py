@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from million_ird.errors import BadImage
-from million_ird.restore import deep, files
+from million_ird.images import deep
+from million_ird.restore import files
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from million_ird import models
 from million_ird.errors import ConfigError, InputError, OutputError
-from million_ird.restore import deep
+from million_ird.images import deep
+from million_ird.models.adapters import AdapterConfig
 from million_ird.restore.folder import Settings, restore_files
 
 
@@ -54,6 +55,23 @@ def test_names_and_folders_stay_and_a_bad_file_is_told_of(net, photos, tmp_path)
     json.dumps(summary.as_dict())
 
 
+@pytest.mark.parametrize(
+    ("mode", "count"),
+    [("exact", 2), pytest.param("exact", 24, marks=pytest.mark.slow), pytest.param("tile", 24, marks=pytest.mark.slow)],
+)
+def test_whole_photos_come_back_bit_for_bit_from_the_identity(mode, count, real, tmp_path):
+    least = models.create("dynet-tiny", dim=2, heads=(1, 1, 1, 1), refinement=1, prompt_sizes=(4, 2, 2))
+    torch.nn.init.zeros_(least.output.weight)
+    paths = sorted(real("kodak24").glob("*.png"))[:count]
+    assert len(paths) == count
+    summary = restore_files(least, [str(path) for path in paths], tmp_path, Settings(mode=mode))
+    assert [done.mode for done in summary.pictures] == [mode] * count
+    for path in paths:
+        pixels = np.asarray(Image.open(tmp_path / path.name))
+        assert pixels.shape in ((512, 768, 3), (768, 512, 3)) and pixels.dtype == np.uint8
+        assert np.array_equal(pixels, np.asarray(Image.open(path)))
+
+
 def test_the_same_format_is_kept_where_it_is_asked_for(net, photos, tmp_path):
     restore_files(net, [str(photos)], tmp_path / "out", Settings(format="same"))
     assert listed(tmp_path / "out") == ["a.png", "deep.png", "restore.json", "sub/b.webp"]
@@ -81,6 +99,36 @@ def test_an_output_folder_holds_one_setting(net, photos, tmp_path):
     with pytest.raises(OutputError, match="weights"):
         restore_files(other, [str(photos)], out)
     restore_files(net, [str(photos)], out, Settings(device="cpu", budget=10**12))
+
+
+def test_the_blend_and_the_scale_of_adapters_are_settings_too(photos, tmp_path):
+    def adapted(alpha):
+        torch.manual_seed(0)
+        net = models.create("abair-tiny", dim=8).eval()
+        net.add_adapter("rain", AdapterConfig(alpha=alpha))
+        net.adapters = "auto"
+        return net
+
+    net, picture, out = adapted(2.0), str(photos / "a.png"), tmp_path / "out"
+    restore_files(net, [picture], out)
+    assert restore_files(net, [picture], out).count("there") == 1
+    net.blend = "sw"
+    with pytest.raises(OutputError, match="made with blend oh, now sw"):
+        restore_files(net, [picture], out)
+    with pytest.raises(OutputError, match="made with weights"):
+        restore_files(adapted(3.0), [picture], out)
+
+
+def test_a_picture_for_which_the_memory_is_too_small_is_told_of(net, photos, tmp_path, monkeypatch):
+    def full(*_args, **_options):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("million_ird.restore.picture._in_tiles", full)
+    summary = restore_files(net, [str(photos / "a.png")], tmp_path / "out", Settings(mode="tile"))
+    assert [(done.status, done.detail.partition(";")[0]) for done in summary.pictures] == [
+        ("failed", "the device's memory is full")
+    ]
+    assert listed(tmp_path / "out") == ["restore.json"]
 
 
 def test_files_of_somebody_else_are_not_written_over(net, photos, tmp_path):

@@ -78,7 +78,7 @@ def test_the_identity_gives_every_bit_back_in_any_size_and_kind(identity, mode, 
             assert np.allclose(out, image, atol=1e-6)
 
 
-def test_the_identity_gives_photos_back_bit_for_bit(identity, real):
+def test_the_identity_gives_crops_of_photos_back_bit_for_bit_in_every_mode(identity, real):
     for path in sorted(real("kodak24").glob("*.png"))[:3]:
         image = np.asarray(Image.open(path).convert("RGB"))[100:301, 60:207]
         for options in ({}, {"mode": "tile", "tile": 96}, {"mode": "tlc"}, {"dtype": "bf16"}):
@@ -214,6 +214,16 @@ def test_the_estimate_is_what_is_alive_at_most(net):
         )
 
 
+@pytest.mark.parametrize("name", ["restormer", "promptir", "dynet-s"])
+def test_no_map_is_alive_that_is_not_needed_any_more(name):
+    """At full size a block's input and output are, of 2C channels each, and the picture; where the skip (C) is joined,
+    it and what is beside it (C) are, the sum of both (2C), and less than 2C of half the size."""
+    depths = {"small": (1, 2, 1, 1)} if name == "dynet-s" else {"depths": (1, 2, 1, 1)}
+    net = models.create(name, dim=8, heads=(1, 1, 1, 1), refinement=2, **depths).eval()
+    side = 128
+    assert max(memory.course(net, side)) < (6 * 8 + 3) * side * side * 4
+
+
 def test_a_network_is_left_as_it_was(net):
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     net.train()
@@ -268,3 +278,9 @@ def test_a_network_that_gives_no_numbers_is_an_error(identity):
     torch.nn.init.constant_(broken.output.weight, torch.nan)
     with pytest.raises(MirdError, match="no finite numbers"):
         restore(broken, picture(8, 8, 3))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_refused(kind):
+    with pytest.raises(ConfigError, match=r"weights are (bfloat16|float64); call net\.float\(\)"):
+        restore(models.create("dynet-tiny", dim=8, refinement=1).to(kind), picture(8, 8, 3))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.fft import next_fast_len
 
-from million_ird.degrade.blur import _BLOWN
+from million_ird.degrade.blur import BLOWN
 from million_ird.degrade.lowlight import illumination
 from million_ird.degrade.op import Params
 from million_ird.degrade.tensor.noise import Result, column, normal
@@ -73,7 +73,7 @@ def to_srgb(x: Tensor) -> Tensor:
 def _lit(x: Tensor, params: Sequence[Params]) -> Tensor:
     """Linear light, with what was blown out as bright as it really was."""
     boost = torch.tensor([p.get("highlights", 1) for p in params], dtype=torch.float32, device=x.device)
-    blown = ((x.amin(dim=1, keepdim=True) - _BLOWN) * (1 / (1 - _BLOWN))).clamp(0, 1)
+    blown = ((x.amin(dim=1, keepdim=True) - BLOWN) * (1 / (1 - BLOWN))).clamp(0, 1)
     return to_linear(x) * (1 + (boost.view(-1, 1, 1, 1) - 1) * blown)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
+from million_ird.degrade.cutmix import DUST, weight_of
 from million_ird.degrade.op import Step
 from million_ird.degrade.regions import region_map
 from million_ird.degrade.run import Labels, op_of
@@ -36,9 +36,6 @@ _BLURS = ("GaussianBlur", "MotionBlur", "DefocusBlur", "Ringing")
 
 NATIVE = (*_OPS, *_BLURS, "CutMix")
 """Ops that run on the device; any other goes by way of the CPU, sample by sample."""
-
-_DUST = 1e-4
-"""Weight below which a region does not reach a pixel, as in `cutmix`."""
 
 
 @dataclass
@@ -129,19 +126,10 @@ def _cutmix(x: Tensor, which: list[int], steps: list[Step], marks: Marks) -> Non
         of = [lane for lane, (_, other) in enumerate(lanes) if other == region]
         at = [lanes[lane][0] for lane in of]
         samples = [which[i] for i in at]
-        weight = scene.uploaded([_weight(maps[i] == region + 1, steps[i]["params"]["feather"]) for i in at], x)
-        where, whole = weight > _DUST, weight > 1 - _DUST
+        weight = scene.uploaded([weight_of(maps[i] == region + 1, steps[i]["params"]["feather"]) for i in at], x)
+        where, whole = weight > DUST, weight > 1 - DUST
         blended = out[at] + (results[of] - clean[at]) * torch.where(where, weight, 0)[:, None]
         out[at] = torch.where(whole[:, None], results[of], torch.where(where[:, None], blended, out[at]))
         marks.mask[samples] |= inner.mask[of] * where
         marks.ignore[samples] |= inner.ignore[of] & where | where & ~whole
     x[which] = out
-
-
-def _weight(region: np.ndarray, feather: float) -> np.ndarray:
-    """(H, W) float32: a region, or its share of a box around each pixel where its border is feathered."""
-    weight = region.astype(np.float32)
-    if feather > 0:
-        side = 2 * round(feather) + 1
-        weight = np.asarray(cv2.blur(weight, (side, side), borderType=cv2.BORDER_REFLECT_101), np.float32)
-    return weight

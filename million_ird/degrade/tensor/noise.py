@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from million_ird.degrade.counter import SCALE, STEPS, normal_table
-from million_ird.degrade.noise import _mixing
+from million_ird.degrade.noise import mixing
 from million_ird.degrade.op import Params
 from million_ird.degrade.poisson import residuals
 from million_ird.degrade.tensor.words import Tensor, words
@@ -98,8 +98,8 @@ def _grey(x: Tensor, params: Sequence[Params]) -> Tensor:
 
 def _correlated(x: Tensor, params: Sequence[Params]) -> Tensor:
     units = _colour(x, params).to(torch.int32)
-    mixing = torch.from_numpy(np.stack([_mixing(p["seed"]) for p in params])).to(x.device)
-    mixed = sum(units[:, k, None] * mixing[:, k, :, None, None] for k in range(3))
+    matrices = torch.from_numpy(np.stack([mixing(p["seed"]) for p in params])).to(x.device)
+    mixed = sum(units[:, k, None] * matrices[:, k, :, None, None] for k in range(3))
     return (torch.as_tensor(mixed) >> 10).float()
 
 

@@ -14,9 +14,7 @@ from million_ird.degrade.rain import Rain
 from million_ird.degrade.tensor.filters import to_linear, to_srgb
 from million_ird.degrade.tensor.noise import Result
 from million_ird.degrade.tensor.words import Tensor
-from million_ird.degrade.weather import colour8, local_light, veil_of
-
-_SAMPLES = 128
+from million_ird.degrade.weather import colour8, local_light, looked_at, veil_of
 
 
 def mask(x: Tensor, params: Sequence[Params]) -> Result:
@@ -80,8 +78,5 @@ def _flags(values: Sequence[bool], x: Tensor) -> Tensor:
 
 def _light(one: Tensor) -> np.ndarray:
     """`local_light` of a (3, H, W) picture, of which only the pixels that it looks at are fetched."""
-    step = max(1, -(-max(one.shape[1:]) // _SAMPLES))
-    sample = one[:, step // 2 :: step, step // 2 :: step]
-    if not sample.numel():
-        sample = one[:, :1, :1]
-    return local_light(np.ascontiguousarray(sample.permute(1, 2, 0).cpu().numpy()))
+    some = looked_at((one.shape[1], one.shape[2]))
+    return local_light(np.ascontiguousarray(one[:, some, some].permute(1, 2, 0).cpu().numpy()))
