@@ -87,7 +87,8 @@ def work(asked: argparse.Namespace) -> int:
     device = best_device() if asked.device == "auto" else asked.device
     cores = os.cpu_count() or 1
     count = asked.jobs or (cores if device == "cpu" else 1)
-    scope = Scope(asked.data.resolve(), asked.out.resolve(), scale, asked.smoke, max(1, cores // count), device)
+    threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // count))
+    scope = Scope(asked.data.resolve(), asked.out.resolve(), scale, asked.smoke, threads, device)
     say(f"{len(rows)} rows, {len(seeds)} seeds, {len(jobs)} jobs, steps x {scale:g}, {count} at a time on {device}")
     if not asked.smoke:
         say(f"about {minutes(jobs, scale, CORES):.0f} minutes on {CORES} cores of the kind that README.md names")

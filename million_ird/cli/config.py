@@ -18,6 +18,7 @@ class What(StrEnum):
 
     build = "build"
     degrade = "degrade"
+    train = "train"
 
 
 def command(
@@ -34,6 +35,11 @@ def command(
             from million_ird.pairs.settings import DegradeConfig
 
             output.result({}, to_yaml(DegradeConfig(), comments=True).rstrip())
+            return
+        if what is What.train:
+            from million_ird.train.settings import load_config as load_train
+
+            output.result({}, to_yaml(load_train("dynet", "pretrain"), comments=True).rstrip())
             return
         from million_ird.curate.settings import load_config
 

@@ -93,7 +93,6 @@ class MDTA(nn.Module):
 
         In memory each alone where that pays: products of 16-bit numbers on a CPU copy what is not, head by head.
         """
-        point = self.qkv.weight
         small = x.is_cpu and (x.dtype.itemsize < 4 or torch.is_autocast_enabled("cpu"))
         if not small or not torch.compiler.is_compiling() or x.shape[1] * x.shape[2] < LARGE:
             return list(self.project(x).chunk(3, -1))

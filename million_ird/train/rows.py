@@ -95,21 +95,17 @@ class Streamed(Pictures):
         return self._count
 
     def __getitem__(self, index: int) -> tuple[str, NDArray[Any]]:
-        if self._coming is None:
-            self._coming = self._endless()
-        return _picture(next(self._coming), self._column, index)
-
-    def _endless(self) -> Iterator[Any]:
-        while True:
-            row = None
-            for row in self._rows:
-                yield row
-            if row is None:
-                most = self._rows.num_shards
-                raise InputError(
-                    f"{self._path}: this worker's part of the stream holds nothing; its {most} files feed {most} "
-                    f"workers at most (--set run.workers={most})"
-                )
+        for _ in range(2):  # at its end, the stream begins anew
+            if self._coming is None:
+                self._coming = iter(self._rows)
+            if (row := next(self._coming, None)) is not None:
+                return _picture(row, self._column, index)
+            self._coming = None
+        most = self._rows.num_shards
+        raise InputError(
+            f"{self._path}: this worker's part of the stream holds nothing; its {most} files feed {most} workers at "
+            f"most (--set run.workers={most})"
+        )
 
 
 def _plain(rows: Any, path: str, column: str | None) -> tuple[Any, str]:

@@ -20,7 +20,21 @@ def mird(*words: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
-COMMANDS = ["build", "decide", "report", "explain", "degrade", "verify", "restore", "eval", "data", "train", "export", "config", "doctor"]
+COMMANDS = [
+    "build",
+    "decide",
+    "report",
+    "explain",
+    "degrade",
+    "verify",
+    "restore",
+    "eval",
+    "data",
+    "train",
+    "export",
+    "config",
+    "doctor",
+]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -181,3 +181,5 @@ def test_a_stream_of_fewer_files_than_workers_says_how_many_it_feeds(table: Any)
     streamed = rows.Streamed(table.to_iterable_dataset().filter(lambda row: False), "hf://datasets/org/none", 9, 0)
     with pytest.raises(InputError, match=r"hf://datasets/org/none: .* feed 1 workers at most \(--set run\.workers=1\)"):
         streamed[0]
+    with pytest.raises(InputError, match="holds nothing"):  # and is no end of the stream the second time
+        streamed[1]

@@ -40,7 +40,7 @@ def test_after_it_the_rate_is_half_a_cosine() -> None:
 def test_it_never_jumps_and_never_rises_again() -> None:
     found = rates(1000, 100)
     assert max(abs(b - a) for a, b in itertools.pairwise(found)) <= TOP / 100 * (1 + 1e-9)
-    assert all(b <= a for a, b in itertools.pairwise(found))
+    assert all(b <= a for a, b in itertools.pairwise(found[99:]))
 
 
 def test_a_floor_as_high_as_the_top_is_a_constant_rate() -> None:

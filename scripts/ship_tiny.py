@@ -1,0 +1,42 @@
+"""Put a trained run into the package as the model `tiny`, with its configuration and its log.
+
+python scripts/ship_tiny.py RUN
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from million_ird import models
+from million_ird.config import read_yaml
+from million_ird.models.weights import TINY, WEIGHTS
+from million_ird.tables import write_text
+from million_ird.train.record import METRICS, read
+
+MOST = 6_000_000
+"""Bytes that the weights may have."""
+
+EVERY = 20
+"""Lines of the log that are kept: one of so many."""
+
+
+def main(run: Path) -> None:
+    net = models.load(run / "model")
+    net.save_pretrained(TINY)
+    size = (TINY / WEIGHTS).stat().st_size
+    if size > MOST:
+        sys.exit(f"{TINY / WEIGHTS}: {size:,} bytes are more than {MOST:,}")
+    config = read_yaml(run / "train.yaml")
+    # Where the photos lay on the machine that trained says nothing to others.
+    config["data"]["tasks"] = [task.partition("=")[0] for task in config["data"]["tasks"]]
+    write_text(TINY / "train.json", json.dumps(config, indent=1) + "\n")
+    lines = [line for line in read(run, "step") if line["step"] % EVERY == 0]
+    kept = [{key: line[key] for key in ("step", "variant", "loss", "lr", "gradient_norm")} for line in lines]
+    write_text(TINY / METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+    print(f"{TINY}: {size:,} bytes of weights, {len(kept)} lines of the log")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
