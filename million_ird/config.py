@@ -111,7 +111,8 @@ def _describe(model: type[BaseModel], error: Any) -> str:
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
         return f"{name}: unknown key; {hint}"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{name}: {message[:1].lower()}{message[1:]}, got {error['input']!r}"
+    got = "" if isinstance(error["input"], Mapping) else f", got {error['input']!r}"  # a whole section says nothing
+    return f"{name}: {message[:1].lower()}{message[1:]}{got}"
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:

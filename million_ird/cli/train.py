@@ -79,7 +79,8 @@ def dynet(
     verbose: Verbose = False,
 ) -> None:
     """Train DyNet: all variants at once, one drawn for each step; or Restormer and PromptIR, for comparison."""
-    given = {"model": model, "init": init, "steps": steps, "seed": seed, "validation.on": validate, "data.tasks": data}
+    given = {"model": model, "init": init, "steps": steps, "seed": seed}
+    given |= {"validation.sets": validate, "data.tasks": data}
     _train(Output(quiet, verbose, json), "dynet", stage.value, config, sets, given, (out, resume, fresh, dry_run))
 
 
@@ -112,8 +113,8 @@ def abair(
     verbose: Verbose = False,
 ) -> None:
     """Train ABAIR: pretrain with the segmentation head, adapt one task after the other, estimate which are needed."""
-    given = {"model": model, "init": init, "steps": steps, "seed": seed, "validation.on": validate, "data.tasks": data}
-    given |= {"task": task, "adapters": adapters}
+    given = {"model": model, "init": init, "steps": steps, "seed": seed, "task": task, "adapters": adapters}
+    given |= {"validation.sets": validate, "data.tasks": data}
     _train(Output(quiet, verbose, json), "abair", phase.value, config, sets, given, (out, resume, fresh, dry_run))
 
 

@@ -182,7 +182,7 @@ class Estimating(Stage):
         rows = []
         for task, kinds in zip(batch["task"], batch["kinds"], strict=True):
             table = self._rows[task]
-            row = table[0] if len(table) == 1 else kinds @ table
+            row = table[0] if len(table) == 1 else kinds.cpu() @ table
             rows.append(row / row.sum().clamp_min(1))
         return torch.stack(rows).to(device)
 

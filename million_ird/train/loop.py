@@ -175,7 +175,7 @@ def _skip(job: Job, record: Record | None, ids: list[str], loss: float, norm: Te
     position.bad += 1
     position.skipped += 1
     if record:
-        record("skipped", position.step, loss=str(loss), gradient_norm=str(float(norm)), samples=ids)
+        record("skipped", position.step + 1, loss=str(loss), gradient_norm=str(float(norm)), samples=ids)
     if position.bad >= job.config.bad_steps:
         last = checkpoint.latest(job.out / "checkpoints")
         kept = f"{last} is the last good one" if last else "there is no checkpoint yet"

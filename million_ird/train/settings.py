@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from million_ird.config import Config, load, merge, parse_sets, read_yaml
 from million_ird.train.presets import PRESETS
@@ -116,19 +116,7 @@ class Validation(Config):
     images: int = Field(default=16, ge=1)
     """Pictures of each set."""
     size: int = Field(default=256, ge=8, multiple_of=8)
-    """Their middles, cut out at this size, px."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _on(cls, data: Any) -> Any:  # `sets` was `on`, which YAML reads as true
-        if not isinstance(data, Mapping):
-            return data
-        return {"sets" if key in ("on", True) else key: value for key, value in data.items()}
-
-    @property
-    def on(self) -> tuple[str, ...]:
-        """The same as `sets`."""
-        return self.sets
+    """A square of this size of each, px, cut out at random but always the same."""
 
 
 class Save(Config):

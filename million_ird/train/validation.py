@@ -19,17 +19,17 @@ from million_ird.train.tasks import tasks_of
 
 
 def sets_of(config: TrainConfig) -> list[Set]:
-    """The sets of `validate.on`: the first pictures of each, one crop and one degradation of each.
+    """The sets of `validation.sets`: the first pictures of each, one crop and one degradation of each.
 
     Raises:
         InputError, ConfigError: as for the tasks of the training.
     """
-    if not config.validation.on:
+    if not config.validation.sets:
         return []
     data = {**config.data.model_dump(), "size": config.validation.size, "turns": False, "degrade": "cpu", "cache_mb": 0}
     looked_at = validate(TrainConfig, {**config.model_dump(), "data": data})
     found = []
-    for task in tasks_of(looked_at, config.validation.on):
+    for task in tasks_of(looked_at, config.validation.sets):
         count = min(sum(task.counts), config.validation.images)
         items = [task(index, 0) for index in range(count)]
         found.append(Set(task.name, [(item["lq"], item["hq"]) for item in items]))

@@ -35,7 +35,7 @@ def adapters(tmp_path_factory, data, base) -> list[Path]:
     outs = []
     for task in ("denoise", "dehaze"):
         out = tmp_path_factory.mktemp(task) / "run"
-        given = {"validation__on": [f"{task}={data}"], "validation__size": 16, "init": str(base)}
+        given = {"validation__sets": [f"{task}={data}"], "validation__size": 16, "init": str(base)}
         train(config("abair", "adapt", [f"{task}={data}"], task=task, steps=3, **given), out)
         outs.append(out)
     return outs
@@ -137,7 +137,7 @@ def test_the_estimator_learns_to_choose_and_every_way_of_blending_is_reported(tm
         "batch": 8,
         "optim__lr": 5e-3,
         "save__every": 100,
-        "validation__on": [f"denoise={data}", f"mixed={data},recipe=abair"],
+        "validation__sets": [f"denoise={data}", f"mixed={data},recipe=abair"],
         "validation__size": 16,
         "validation__every": 100,
         "ema": 0.0,
@@ -158,7 +158,7 @@ def test_the_estimator_learns_to_choose_and_every_way_of_blending_is_reported(tm
 
 def test_the_confusion_of_the_estimator_is_counted(tmp_path, data, base, adapters):
     given = {"init": str(base), "adapters": [str(out) for out in adapters], "steps": 2}
-    given |= {"validation__on": [f"denoise={data}", f"dehaze={data}"], "validation__size": 16}
+    given |= {"validation__sets": [f"denoise={data}", f"dehaze={data}"], "validation__size": 16}
     outcome = train(config("abair", "estimate", [f"denoise={data}", f"dehaze={data}"], **given), tmp_path / "run")
     table = outcome.figures["confusion"]
     assert table["columns"] == ["denoise", "dehaze"]

@@ -30,7 +30,7 @@ def data(tmp_path_factory) -> str:
 def whole(tmp_path_factory, data) -> Path:
     """An unbroken run of eight steps."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    train(config("dynet", "pretrain", [data], steps=8, validation__on=[f"denoise={data}"], validation__every=4), out)
+    train(config("dynet", "pretrain", [data], steps=8, validation__sets=[f"denoise={data}"], validation__every=4), out)
     return out
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_pickled(whole):
 
 def test_a_run_killed_and_resumed_equals_an_unbroken_one_to_the_bit(tmp_path, data, whole):
     """Killed by SIGKILL between two checkpoints, in another process."""
-    settings = config("dynet", "pretrain", [data], steps=8, validation__on=[f"denoise={data}"], validation__every=4)
+    settings = config("dynet", "pretrain", [data], steps=8, validation__sets=[f"denoise={data}"], validation__every=4)
     (tmp_path / "config.json").write_text(settings.model_dump_json())
     code = f"""
 import os, signal
@@ -91,7 +91,7 @@ train(settings, {str(tmp_path / "run")!r}, tell=tell)
 
 def test_other_numbers_of_workers_give_the_same_run(tmp_path, data, whole):
     settings = config(
-        "dynet", "pretrain", [data], steps=8, validation__on=[f"denoise={data}"], validation__every=4, run__workers=2
+        "dynet", "pretrain", [data], steps=8, validation__sets=[f"denoise={data}"], validation__every=4, run__workers=2
     )
     train(settings, tmp_path / "run")
     assert losses(tmp_path / "run") == losses(whole)
@@ -235,7 +235,7 @@ def test_eight_pairs_can_be_learnt_by_heart(tmp_path):
         optim__decay=0.0,
         ema=0.9,
         dynet__variants={"s": 1.0},
-        validation__on=[f"dim={tmp_path / 'pairs'}"],
+        validation__sets=[f"dim={tmp_path / 'pairs'}"],
         validation__size=16,
         validation__every=1000,
     )
