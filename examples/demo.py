@@ -4,9 +4,9 @@
 
 makes FOLDER/photos from pictures that scikit-image and scikit-learn carry, builds FOLDER/build from it, prints what
 became of each defect, degrades what was kept into FOLDER/pairs by the recipe `abair`, verifies those, and draws a
-contact sheet, FOLDER/sheet.png. Then it pre-trains a small DyNet for a few steps on what was kept, restores two degraded
-pictures with the shipped model, and puts them beside the clean ones, FOLDER/restored.png. Exit code 1 where a defect
-slipped through.
+contact sheet, FOLDER/sheet.png. Then it pre-trains a small DyNet for a few steps on what was kept, restores two
+degraded pictures with the shipped model, and puts them beside the clean ones, FOLDER/restored.png. Exit code 1 where a
+defect slipped through.
 """
 
 from __future__ import annotations

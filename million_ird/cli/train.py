@@ -210,6 +210,15 @@ def text(outcome: Outcome) -> str:
         lines[0] += f", {figures['images_per_s']:.1f} images/s, {figures['waited']:.1%} of the time waiting for samples"
     if figures.get("skipped"):
         lines.append(f"{figures['skipped']:,} steps were skipped: not finite (metrics.jsonl)")
+    if scores := figures.get("validation"):
+        rows = [
+            (name.removesuffix("/psnr"), f"{value:.2f} dB") for name, value in scores.items() if name.endswith("psnr")
+        ]
+        lines.append(table(rows, right=(1,)))
+    if confusion := figures.get("confusion"):
+        head = ("chosen for", *confusion["columns"])
+        counts = [(name, *map(str, row)) for name, row in confusion["rows"].items()]
+        lines.append(table([head, *counts], right=range(1, len(head))))
     if figures.get("best") is not None:
         lines.append(f"best mean PSNR {figures['best']:.2f} dB at step {figures['best_step']:,}: {outcome.out}/best")
     if cost := figures.get("cost"):

@@ -33,11 +33,13 @@ class Pace:
         seconds: of each step since the start, the wait for samples in it.
         waited: seconds spent waiting for samples.
         by_variant: seconds of each variant's steps, without the wait.
+        validated: what the last look at the sets of validation gave.
     """
 
     seconds: list[float] = field(default_factory=list)
     waited: float = 0.0
     by_variant: dict[str, list[float]] = field(default_factory=dict)
+    validated: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ def _validate(job: Job, record: Record | None) -> None:
     state = job.state
     with average.worn(state.ema, state.learning):
         figures = validation.run(state.net, job.stage, job.sets, job.team)
+        job.pace.validated = figures
         mean, best = validation.mean_psnr(figures), state.position.best
         if mean is not None and (best is None or mean > best):
             state.position.best, state.position.best_step = mean, state.position.step

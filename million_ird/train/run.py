@@ -69,7 +69,7 @@ def train(
     """
     out = Path(out)
     with team(config.run.device) as mates:
-        _threads(config)
+        _tuned(config, mates.device)
         if mates.size > 1 and config.batch % (config.accumulate * mates.size):
             raise ConfigError(f"batch: {config.batch} does not divide among {mates.size} processes")
         if not mates.first:
@@ -81,7 +81,7 @@ def train(
 def dry_run(config: TrainConfig) -> cost.Estimate:
     """Check everything, and measure what a step takes; nothing is written."""
     with team(config.run.device) as mates:
-        _threads(config)
+        _tuned(config, mates.device)
         config = _settled(config, mates)
         tasks = tasks_of(config)
         validation.sets_of(config)
@@ -124,6 +124,8 @@ def _said(job: loop.Job) -> dict[str, Any]:
     """What there is to say of a run at its end."""
     position, pace, config = job.state.position, job.pace, job.config
     found: dict[str, Any] = {"skipped": position.skipped, "best": position.best, "best_step": position.best_step}
+    if pace.validated:
+        found["validation"] = pace.validated
     if pace.seconds:
         total = sum(pace.seconds)
         found |= {"images_per_s": len(pace.seconds) * config.batch / total, "waited": pace.waited / total}
@@ -187,11 +189,10 @@ def _model_at(init: str) -> str:
 
 def _state(config: TrainConfig, net: nn.Module, data: dict[str, int]) -> State:
     learning = {name: tensor for name, tensor in net.named_parameters() if tensor.requires_grad}
-    plain = [tensor for tensor in learning.values() if tensor.ndim >= 2 and 1 not in tensor.shape[:1]]
-    chosen = {id(tensor) for tensor in plain}
+    decayed = {name for name, tensor in learning.items() if tensor.ndim >= 2 and not name.endswith("temperature")}
     groups = [
-        {"params": plain, "weight_decay": config.optim.decay},
-        {"params": [tensor for tensor in learning.values() if id(tensor) not in chosen], "weight_decay": 0.0},
+        {"params": [learning[name] for name in learning if name in decayed], "weight_decay": config.optim.decay},
+        {"params": [learning[name] for name in learning if name not in decayed], "weight_decay": 0.0},
     ]
     kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optim.kind]
     optimizer = kind(
@@ -216,9 +217,13 @@ def workers_of(config: TrainConfig) -> int:
     return max((os.cpu_count() or 1) // local - 1, 1)
 
 
-def _threads(config: TrainConfig) -> None:
+def _tuned(config: TrainConfig, device: torch.device) -> None:
+    """What makes torch fast here and changes results by rounding at most."""
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
 
 
 def _compiled(net: nn.Module, config: TrainConfig) -> None:

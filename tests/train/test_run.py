@@ -265,3 +265,14 @@ train(settings, {str(tmp_path / "two")!r})
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
+
+
+def test_only_matrices_and_kernels_decay(tmp_path, data):
+    """With a rate of nearly nothing but decay, norms and temperatures stay what they are."""
+    settings = config("dynet", "pretrain", [data], steps=2, optim__kind="adamw", optim__decay=10.0, optim__clip=1e-12)
+    train(settings, tmp_path / "run")
+    for name, tensor in weights(tmp_path / "run").items():
+        if "norm" in name and name.endswith("weight"):
+            assert float((tensor - 1).abs().max()) < 5e-3, name
+        if name.endswith("temperature"):
+            assert float((tensor - 1).abs().max()) < 5e-3, name
