@@ -17,7 +17,7 @@ EXAMPLE = "Example: mird data check rain100l DIR"
 MOST = 20
 """Names that are listed of each kind; --json has them all."""
 
-app = typer.Typer(no_args_is_help=True, help="Benchmarks on disk, as they were downloaded.")
+app = typer.Typer(no_args_is_help=True, help="Benchmarks on disk, as they were downloaded.", epilog=EXAMPLE)
 
 
 class Split(StrEnum):

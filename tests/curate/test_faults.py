@@ -97,18 +97,21 @@ def test_half_a_file_of_a_killed_worker_gets_into_no_ledger_and_no_dataset(corpu
 
 @posix
 def test_ctrl_c_says_that_the_run_can_go_on_and_exits_130(corpus, unbroken, config_file, tmp_path):
-    out = tmp_path / "out"
-    process = subprocess.Popen(
-        command(corpus, out, config_file),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not (out / "spool").exists():
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    for attempt in range(5):
+        out = tmp_path / f"out{attempt}"
+        process = subprocess.Popen(
+            command(corpus, out, config_file),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        while not (out / "spool").exists():
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        if process.returncode:  # else it was done before the signal came: a busy machine
+            break
     assert process.returncode == 130
     assert "run the same command again to go on" in said
     assert "Traceback" not in said
