@@ -98,7 +98,7 @@ def test_half_a_file_of_a_killed_worker_gets_into_no_ledger_and_no_dataset(corpu
 @posix
 def test_ctrl_c_says_that_the_run_can_go_on_and_exits_130(corpus, unbroken, config_file, tmp_path):
     for attempt in range(5):
-        out = tmp_path / f"out{attempt}"
+        out = tmp_path / str(attempt) / "out"  # the card bears the folder's name
         process = subprocess.Popen(
             command(corpus, out, config_file),
             stdout=subprocess.PIPE,
