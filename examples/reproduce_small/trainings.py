@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-BATCH = 8
+BATCH = 2
+"""Crops of a step: with so few of them, many small steps get furthest (README.md has the comparison)."""
 THREE = ("denoise", "derain", "dehaze")
 """The three tasks of DyNet's tables."""
 FIVE = (*THREE, "deblur", "lowlight")
@@ -22,8 +23,8 @@ NEW = ("dejpeg", "debit", "desnow")
 """Tasks that come later."""
 KINDS, RANKS = ("lora", "vera", "conv_lora"), (4, 8, 16)
 
-RATES = {"joint": 10.5, "s": 11.5, "l": 9.8, "promptir": 10.0, "abair": 8.0, "adapter": 7.5, "estimator": 100.0}
-"""Crops of 64x64 px that a CPU core (AVX-512, one thread, torch 2.15) goes through in a second, forward and back."""
+RATES = {"joint": 9.5, "s": 10.5, "l": 9.0, "promptir": 9.0, "abair": 7.0, "adapter": 6.5, "estimator": 100.0}
+"""Crops of 64x64 px that a CPU core (AVX-512, one thread, torch 2.15) goes through in a second, in steps of `BATCH`."""
 
 PROMPTIR = {"dim": 12, "depths": [2, 3, 3, 4], "refinement": 2, "prompt_sizes": [16, 8, 4]}
 """PromptIR with dynet-tiny's width, refinement and prompts, and as many blocks as its variant "l" applies."""
@@ -75,6 +76,7 @@ class Training:
         adapters: trainings whose adapters it loads.
         task: the adapter's name.
         lr: highest learning rate.
+        batch: crops of a step.
         sets: more, as `--set`.
         shared: run with seed 0 alone; all seeds of what builds on it take this one.
     """
@@ -90,6 +92,7 @@ class Training:
     adapters: tuple[str, ...] = ()
     task: str = ""
     lr: float = 1e-3
+    batch: int = BATCH
     sets: tuple[str, ...] = ()
     shared: bool = False
 
@@ -100,7 +103,7 @@ class Training:
 
     def seconds(self, scale: float) -> float:
         """Of one core, to expect; some of them to start and to save."""
-        return 5 + self.steps * scale * BATCH / RATES[self.rate]
+        return 5 + self.steps * scale * self.batch / RATES[self.rate]
 
 
 def photos(*tasks: str) -> tuple[str, ...]:
@@ -119,17 +122,17 @@ def _dynet() -> Iterator[Training]:
         sets = (*more.pop("sets", ()), *((NOISE_TWICE,) if len(data) > 1 else ()))
         return Training(name, "dynet", "finetune", steps, data, rate, sets=sets, **more)
 
-    yield Training("dynet.pre", "dynet", "pretrain", 500, ("photos={photos}",), "joint", shared=True)
-    yield finetune("dynet.target", 1900, "joint", shared=True)
-    yield finetune("dynet.scratch", 200, "joint")
-    yield finetune("dynet.pretrained", 200, "joint", start="dynet.pre")
+    yield Training("dynet.pre", "dynet", "pretrain", 1800, ("photos={photos}",), "joint", shared=True)
+    yield finetune("dynet.target", 7000, "joint", shared=True)
+    yield finetune("dynet.scratch", 720, "joint")
+    yield finetune("dynet.pretrained", 720, "joint", start="dynet.pre")
     for variant in ("s", "l"):
         alone = (f'dynet.variants={{"{variant}": 1.0}}',)
-        yield finetune(f"dynet.alone.{variant}", 200, variant, sets=alone)
-        yield finetune(f"dynet.half.{variant}", 100, variant, sets=alone)
+        yield finetune(f"dynet.alone.{variant}", 720, variant, sets=alone)
+        yield finetune(f"dynet.half.{variant}", 360, variant, sets=alone)
     sizes = tuple(f"sizes.{key}={json.dumps(value)}" for key, value in PROMPTIR.items())
-    yield finetune("promptir.scratch", 200, "promptir", model="promptir", sets=sizes)
-    for task, steps in zip(THREE, (100, 50, 50), strict=True):  # as many samples of it as in the joint run
+    yield finetune("promptir.scratch", 720, "promptir", model="promptir", sets=sizes)
+    for task, steps in zip(THREE, (360, 180, 180), strict=True):  # as many samples of it as in the joint run
         yield finetune(f"dynet.single.{task}", steps, "joint", photos(task), start="dynet.pre")
 
 
@@ -143,16 +146,16 @@ def _abair() -> Iterator[Training]:
     def base(name: str, steps: int, data: tuple[str, ...], sets: tuple[str, ...], shared: bool = False) -> Training:
         return Training(name, "abair", "pretrain", steps, data, "abair", tiny, sets=sets, shared=shared)
 
-    yield base("abair.pre.paired", 300, fixed, ('data.recipe=""', plain))
-    yield base("abair.pre.synthetic", 300, clean, single)
-    yield base("abair.pre.cutmix", 300, clean, cutmix)
-    yield base("abair.pre.segmentation", 300, clean, ())
-    yield base("abair.base", 600, clean, (), shared=True)
+    yield base("abair.pre.paired", 1050, fixed, ('data.recipe=""', plain))
+    yield base("abair.pre.synthetic", 1050, clean, single)
+    yield base("abair.pre.cutmix", 1050, clean, cutmix)
+    yield base("abair.pre.segmentation", 1050, clean, ())
+    yield base("abair.base", 2100, clean, (), shared=True)
     for start in ("none", "paired", "synthetic", "cutmix", "segmentation"):
         before = "" if start == "none" else f"abair.pre.{start}"
         sets = (NOISE_TWICE, *(() if before else ("sizes.classes=0",)))
         data = photos(*THREE)
-        yield Training(f"abair.after.{start}", "dynet", "finetune", 120, data, "abair", tiny, before, sets=sets)
+        yield Training(f"abair.after.{start}", "dynet", "finetune", 420, data, "abair", tiny, before, sets=sets)
     for kind in KINDS:
         for rank in RANKS:
             first = (*FIVE, *NEW) if (kind, rank) == ("lora", 4) else THREE
@@ -162,9 +165,9 @@ def _abair() -> Iterator[Training]:
         adapters = tuple(f"adapt.lora.4.{task}" for task in tasks)
         data = (*photos(*tasks), *mixed)
         at = "abair.base"
-        yield Training(f"estimate.{name}", "abair", "estimate", 600, data, "estimator", tiny, at, adapters)
+        yield Training(f"estimate.{name}", "abair", "estimate", 600, data, "estimator", tiny, at, adapters, batch=8)
     sizes = tuple(f"sizes.{key}={json.dumps(value)}" for key, value in PROMPTIR.items())
-    yield Training("promptir.five", "dynet", "finetune", 250, photos(*FIVE), "promptir", "promptir", sets=sizes)
+    yield Training("promptir.five", "dynet", "finetune", 900, photos(*FIVE), "promptir", "promptir", sets=sizes)
 
 
 ALL_MIXED = ("mixed={photos},recipe=abair", "chains={photos},recipe=mixed")
@@ -175,7 +178,7 @@ def _adapter(task: str, kind: str, rank: int) -> Training:
     sets = (f"abair.kind={kind}", f"abair.rank={rank}")
     name, data = f"adapt.{kind}.{rank}.{task}", photos(task)
     at = "abair.base"
-    return Training(name, "abair", "adapt", 50, data, "adapter", "abair-tiny", at, task=task, lr=5e-3, sets=sets)
+    return Training(name, "abair", "adapt", 180, data, "adapter", "abair-tiny", at, task=task, lr=5e-3, sets=sets)
 
 
 TRAININGS = {one.name: one for one in (*_dynet(), *_abair())}
@@ -205,11 +208,11 @@ def config_of(name: str, seed: int, scope: Scope) -> Any:
     optim = {"kind": "adamw", "lr": one.lr, "floor": 1e-5, "warmup": max(1, steps // 20), "decay": 0}
     sets = [
         f"optim={json.dumps(optim)}",
-        f"batch={2 if scope.smoke else BATCH}",
+        f"batch={2 if scope.smoke else one.batch}",
         "ema=0.99",
         f"data.size={32 if scope.smoke else 64}",
         "data.cache_mb=100",
-        "save={every: 50, keep: 1}",
+        "save={every: 200, keep: 1}",
         "log={every: 10, samples: 1000000000, tensorboard: false}",
         f"run.device={scope.device}",
         *((f"run.threads={scope.threads}", "run.workers=0") if scope.device == "cpu" else ()),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +23,7 @@ EXAMPLE = "Example: mird train dynet --stage pretrain --data DIR --out RUN --set
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Pre-train and adapt networks.", epilog=EXAMPLE)
 
 Tasks = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--data",
         metavar="[TASK=]PATH",
@@ -61,9 +63,11 @@ class AbairPhases(StrEnum):
 
 @app.command("dynet", epilog=EXAMPLE)
 def dynet(
-    data: Tasks,
+    data: Tasks = None,
     out: Out = None,
-    stage: Annotated[DyNetStages, typer.Option(help="Which stage.")] = DyNetStages.pretrain,
+    stage: Annotated[
+        DyNetStages | None, typer.Option(help="Which stage; default: pretrain.", show_default=False)
+    ] = None,
     model: Model = None,
     init: Init = None,
     steps: Steps = None,
@@ -81,16 +85,18 @@ def dynet(
     """Train DyNet: all variants at once, one drawn for each step; or Restormer and PromptIR, for comparison."""
     given = {"model": model, "init": init, "steps": steps, "seed": seed}
     given |= {"validation.sets": validate, "data.tasks": data}
-    _train(Output(quiet, verbose, json), "dynet", stage.value, config, sets, given, (out, resume, fresh, dry_run))
+    _train(Output(quiet, verbose, json), "dynet", stage, config, sets, given, (out, resume, fresh, dry_run))
 
 
 @app.command(
     "abair", epilog="Example: mird train abair --phase adapt --task derain --init BASE --data derain=DIR --out RUN"
 )
 def abair(
-    data: Tasks,
+    data: Tasks = None,
     out: Out = None,
-    phase: Annotated[AbairPhases, typer.Option(help="Which phase.")] = AbairPhases.pretrain,
+    phase: Annotated[
+        AbairPhases | None, typer.Option(help="Which phase; default: pretrain.", show_default=False)
+    ] = None,
     task: Annotated[
         str | None, typer.Option(metavar="NAME", help="adapt: the adapter's name.", show_default=False)
     ] = None,
@@ -115,19 +121,21 @@ def abair(
     """Train ABAIR: pretrain with the segmentation head, adapt one task after the other, estimate which are needed."""
     given = {"model": model, "init": init, "steps": steps, "seed": seed, "task": task, "adapters": adapters}
     given |= {"validation.sets": validate, "data.tasks": data}
-    _train(Output(quiet, verbose, json), "abair", phase.value, config, sets, given, (out, resume, fresh, dry_run))
+    _train(Output(quiet, verbose, json), "abair", phase, config, sets, given, (out, resume, fresh, dry_run))
 
 
 def _train(
     output: Output,
     family: str,
-    stage: str,
+    stage: StrEnum | None,
     file: str | None,
     sets: list[str] | None,
     given: Mapping[str, Any],
     how: tuple[str | None, bool, bool, bool],
 ) -> None:
     out, resume, fresh, dry = how
+    if os.environ.get("RANK", "0") != "0":  # of the processes of torchrun one speaks
+        output = Output(quiet=True, verbose=output.verbose)
     with output.guarded():
         from million_ird.cli.restore import need_torch
         from million_ird.errors import ConfigError
@@ -136,7 +144,16 @@ def _train(
         from million_ird.restore import tune_malloc
         from million_ird.train.settings import load_config
 
-        settings = load_config(family, stage, file, sets or [], **{key: value for key, value in given.items() if value})
+        if (
+            resume
+            and file is None
+            and out is not None
+            and not given["data.tasks"]
+            and (Path(out) / "train.yaml").is_file()
+        ):
+            file = str(Path(out) / "train.yaml")
+        told = {key: value for key, value in given.items() if value not in (None, [])}
+        settings = load_config(family, stage.value if stage else None, file, sets or [], **told)
         tune_malloc()
         if dry:
             from million_ird.train.run import dry_run
@@ -146,31 +163,11 @@ def _train(
             return
         if out is None:
             raise ConfigError("--out: name the folder of the run")
-        if fresh:
-            _forget(out)
         from million_ird.train.run import train
 
         with _shown(output, settings) as tell:
-            outcome = train(settings, out, resume, tell)
+            outcome = train(settings, out, resume, tell, fresh=fresh)
         output.result(vars(outcome), text(outcome))
-
-
-def _forget(out: str) -> None:
-    """Delete a former run; a folder that holds none is left alone.
-
-    Raises:
-        OutputError: the folder holds other things.
-    """
-    import shutil
-    from pathlib import Path
-
-    from million_ird.errors import OutputError
-
-    folder = Path(out)
-    if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / "train.yaml").is_file():
-            raise OutputError(f"--fresh {out}: holds no run of mird train; empty it yourself, or choose another --out")
-        shutil.rmtree(folder)
 
 
 @contextmanager
@@ -206,6 +203,8 @@ def text(outcome: Outcome) -> str:
     """What became of a run, for people."""
     figures = outcome.figures
     lines = [f"{outcome.status} after {outcome.step:,} steps"]
+    if outcome.status == "stopped":
+        lines[0] += " (--resume goes on)"
     if "images_per_s" in figures:
         lines[0] += f", {figures['images_per_s']:.1f} images/s, {figures['waited']:.1%} of the time waiting for samples"
     if figures.get("skipped"):

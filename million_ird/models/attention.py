@@ -55,7 +55,8 @@ class MDTA(nn.Module):
     def statistics(self, qk: Tensor) -> Sums:
         """Sums over the pixels of qk (B, H, W, 2C or 3C): of q^T k, q^2 and k^2.
 
-        The sums of an image are the sums of its stripes' sums. float32 at least, whatever the type of qk.
+        The sums of an image are the sums of its stripes' sums. float32 at least, whatever the type of qk; those of
+        bfloat16 were rounded to it once.
         """
         dim = self.qkv.in_features
         return _statistics(qk[..., :dim], qk[..., dim : 2 * dim], self.heads)
@@ -113,8 +114,9 @@ def _third(tensor: Tensor | None, dim: int, parts: slice) -> Any:
 
 
 def _statistics(q: Tensor, k: Tensor, heads: int) -> Sums:
-    if q.dtype == torch.float16:  # there a sum over 65,504 is infinite
-        q, k = q.float(), k.float()
+    if q.dtype == torch.float16:  # there a sum over 65,504 is infinite, and autocast would go back to it
+        with torch.autocast(q.device.type, enabled=False):
+            return _statistics(q.float(), k.float(), heads)
     wide = torch.promote_types(q.dtype, torch.float32)
     q, k = q.flatten(1, 2), k.flatten(1, 2)  # (B, HW, C)
     split = (heads, q.shape[-1] // heads)

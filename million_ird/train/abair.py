@@ -103,6 +103,15 @@ class Adapting(Stage):
         """With the adapter, and the base alone."""
         return {"": {"adapters": {self._task: 1.0}}, "base": {"adapters": None}}
 
+    def states(self, net: Any) -> list[dict[str, Any]]:
+        return [{"adapters": {self._task: 1.0}}]
+
+    def judged(self, label: str) -> bool:
+        return label == ""
+
+    def resumed(self, net: Any) -> None:
+        self._before = frozen_hash(net, self._task)
+
     def finish(self, net: Any, sets: Sequence[Set] = ()) -> dict[str, Any]:
         """Prove that nothing but the adapter has changed.
 
@@ -204,6 +213,12 @@ class Estimating(Stage):
         if name in net.adapter_names:
             found["oracle"] = {"adapters": {name: 1.0}}
         return found
+
+    def states(self, net: Any) -> list[dict[str, Any]]:
+        return [{"adapters": None}]
+
+    def judged(self, label: str) -> bool:
+        return label == MODES[0]
 
     @torch.inference_mode()
     def finish(self, net: Any, sets: Sequence[Set] = ()) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -120,6 +121,8 @@ class _Lazy:
 
 def _alone(_worker: int) -> None:
     torch.set_num_threads(1)
+    for number in (signal.SIGTERM, signal.SIGINT):  # sent to all of the run's processes; the loop answers them
+        signal.signal(number, signal.SIG_IGN)
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from million_ird.errors import OutputError
 from million_ird.models.weights import check, read_tensors, write_tensors
 from million_ird.tables import output_error, read_json, sync_folder, write_json
 
@@ -142,9 +141,3 @@ def prune(folder: Path, keep: int, best: int | None) -> None:
     for path in checkpoints(folder)[:-keep]:
         if best is None or path.name != f"step-{best:07d}":
             shutil.rmtree(path, ignore_errors=True)
-
-
-def unfinished(folder: Path) -> None:
-    """OutputError unless there is a checkpoint to go on from."""
-    if latest(folder) is None:
-        raise OutputError(f"{folder}: holds no checkpoint to resume from; leave --resume out")

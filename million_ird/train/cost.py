@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import resource
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,9 +19,6 @@ from million_ird.train.parallel import Team
 from million_ird.train.settings import TrainConfig
 from million_ird.train.stage import Stage
 from million_ird.train.validation import seen_as
-
-BACKWARD = 3
-"""Forward and backward cost three times the forward's products."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ def estimate(config: TrainConfig, net: Any, stage: Stage, samples: Samples, team
     batch = Degrader(samples.tasks, config, team.device)(collate([samples[number] for number in range(part)]))
     sample_seconds = (time.perf_counter() - tick) / part
     seconds = []
-    for attributes in stage.views(net, "").values():
+    for attributes in stage.states(net):
         with seen_as(net, attributes):
             net.train()
             last = 0.0
@@ -96,7 +92,7 @@ def gflops(net: nn.Module, stage: Stage, size: int) -> dict[str, float]:
         shapes = copy.deepcopy(net).to("meta")
     out = {}
     for label, attributes in stage.views(shapes, "").items():
-        if attributes.get("adapters") == "auto":  # what is chosen depends on pixels
+        if attributes.get("adapters"):  # costs what the base does, and "auto" would look at pixels
             continue
         with seen_as(shapes, attributes), torch.no_grad(), FlopCounterMode(display=False) as counter:
             shapes(torch.empty(1, 3, size, size, device="meta"))
@@ -123,6 +119,8 @@ def joint(
 def _peak(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    with contextlib.suppress(ValueError, OSError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return 0
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

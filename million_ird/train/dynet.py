@@ -28,6 +28,11 @@ class DyNetTraining(Stage):
             raise ConfigError(f"dynet.variants: expected probabilities of variants, got {self._shares}")
 
     def prepare(self, net: Any) -> nn.Module:
+        """The network; of an ABAIR's parts only those that restore."""
+        if getattr(net, "head", None) is not None:
+            net.remove_head()
+        if getattr(net, "adapter_names", None):
+            raise ConfigError("init: the network has adapters, which `mird train abair` trains; name its base")
         if hasattr(net, "variant"):
             for name in self._shares:
                 net.variant = as_variant(name)

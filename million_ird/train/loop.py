@@ -111,7 +111,7 @@ def run(job: Job) -> str:
                 _validate(job, record)
             if team.first and (last or position.step % config.log.samples == 0):
                 with average.worn(state.ema, state.learning):
-                    strips.write(job.out, position.step, state.net, job.stage, job.samples, team.device)
+                    strips.write(job.out, position.step, state.net, job.stage, job.samples, degrade)
             if last or halt or position.step % config.save.every == 0:
                 _save(job)
             if halt and not last:
@@ -192,8 +192,8 @@ def _validate(job: Job, record: Record | None) -> None:
     with average.worn(state.ema, state.learning):
         figures = validation.run(state.net, job.stage, job.sets, job.team)
         job.pace.validated = figures
-        mean, best = validation.mean_psnr(figures), state.position.best
-        if mean is not None and (best is None or mean > best):
+        mean, best = validation.mean_psnr(figures, job.stage), state.position.best
+        if mean is not None and mean == mean and (best is None or mean > best):  # not NaN
             state.position.best, state.position.best_step = mean, state.position.step
             if job.team.first:
                 keep(state.net, job.stage, job.out / "best")
@@ -234,14 +234,24 @@ def _keep_time(pace: Pace, seconds: float, waited: float, variant: str | None) -
 
 @contextmanager
 def _signals() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM has come: then the step is finished and saved. Elsewhere than in the main thread, never."""
+    """Whether SIGTERM or Ctrl-C has come: then the step is finished and saved; a second Ctrl-C ends it at once.
+
+    Elsewhere than in the main thread, never.
+    """
     came: list[int] = []
+
+    def note(number: int, _frame: Any) -> None:
+        if number == signal.SIGINT and came:
+            raise KeyboardInterrupt
+        came.append(number)
+
     try:
-        before = signal.signal(signal.SIGTERM, lambda number, _frame: came.append(number))
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     except ValueError:
         yield lambda: False
         return
     try:
         yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

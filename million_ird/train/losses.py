@@ -38,10 +38,11 @@ def frequency(output: Tensor, target: Tensor) -> Tensor:
 
 
 def segmentation(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of logits (B, K, H, W) against classes (B, H, W); `IGNORED` pixels count for nothing, and where all
-    are ignored it is zero."""
-    labelled = (target != IGNORED).sum().clamp_min(1)
-    return F.cross_entropy(logits.float(), target, ignore_index=IGNORED, reduction="sum") / labelled
+    """Cross-entropy of logits (B, K, H, W) against classes (B, H, W); `IGNORED` pixels cost nothing.
+
+    The mean is over all pixels, so that the mean over the parts of a step is that of the whole.
+    """
+    return F.cross_entropy(logits.float(), target, ignore_index=IGNORED, reduction="sum") / target.numel()
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from million_ird.tables import output_error, write_text
 from million_ird.train.settings import TrainConfig
 
 METRICS = "metrics.jsonl"
+SERVICES = ("wandb", "trackio")
 
 
 class Sink(Protocol):
@@ -27,12 +29,8 @@ class TensorBoard:
     """Event files in RUN/tensorboard."""
 
     def __init__(self, folder: Path, first: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ConfigError(
-                "log.tensorboard: tensorboard is not installed: pip install tensorboard, or --set log.tensorboard=false"
-            ) from None
+        from torch.utils.tensorboard import SummaryWriter
+
         # Hides what a killed run wrote from that step on; the step of the checkpoint itself does not come again.
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
 
@@ -48,12 +46,7 @@ class Service:
     """wandb or trackio, which are called alike."""
 
     def __init__(self, package: str, project: str, name: str, config: Mapping[str, Any]) -> None:
-        from importlib import import_module
-
-        try:
-            self._package = import_module(package)
-        except ImportError:
-            raise ConfigError(f"log.{package}: {package} is not installed: pip install {package}") from None
+        self._package = import_module(package)
         self._package.init(project=project, name=name, config=dict(config))
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
@@ -61,6 +54,18 @@ class Service:
 
     def close(self) -> None:
         self._package.finish()
+
+
+def check(config: TrainConfig) -> None:
+    """ConfigError where a package is missing that the figures are to go to."""
+    modules = {"tensorboard": "torch.utils.tensorboard", **{name: name for name in SERVICES}}
+    for name in filter(lambda name: getattr(config.log, name), modules):
+        try:
+            import_module(modules[name])
+        except ImportError:
+            without = "false" if name == "tensorboard" else "null"
+            wanted = f"log.{name}: {name} is not installed: pip install {name}, or --set log.{name}={without}"
+            raise ConfigError(wanted) from None
 
 
 class Record:
@@ -76,12 +81,13 @@ class Record:
     """
 
     def __init__(self, out: Path, config: TrainConfig, first: int) -> None:
+        check(config)
         self._path = out / METRICS
         _cut(self._path, first)
         self._sinks: list[Sink] = []
         if config.log.tensorboard:
             self._sinks.append(TensorBoard(out, first))
-        for package in ("wandb", "trackio"):
+        for package in SERVICES:
             if project := getattr(config.log, package):
                 self._sinks.append(Service(package, project, out.name, config.model_dump(mode="json")))
 
@@ -95,6 +101,9 @@ class Record:
         except OSError as error:
             raise output_error(error, self._path) from error
         plain = {f"{kind}/{name}": value for name, value in figures.items() if isinstance(value, (int, float))}
+        if variant := figures.get("variant"):  # curves of each variant: theirs differ in height
+            own = {f"{kind}/{name}/{variant}": figures.get(name) for name in ("loss", "gradient_norm")}
+            plain |= {name: value for name, value in own.items() if value is not None}
         for sink in self._sinks:
             sink.log(step, plain)
 

@@ -6,7 +6,9 @@ RUN/ train.yaml  metrics.jsonl  tensorboard/  samples/  checkpoints/step-0001000
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,16 @@ from torch import nn
 
 from million_ird import models
 from million_ird.config import differences, to_yaml
-from million_ird.errors import ConfigError, InputError, OutputError
+from million_ird.errors import ConfigError, InputError, MirdError, OutputError
 from million_ird.models.adapters import Adaptable
 from million_ird.models.blocks import TransformerBlock
+from million_ird.models.spatial import SpatialBlock
 from million_ird.rng import key_for
-from million_ird.tables import locked, write_json, write_text
-from million_ird.train import abair, average, checkpoint, cost, loop, validation
+from million_ird.tables import locked, read_json, write_json, write_text
+from million_ird.train import abair, average, checkpoint, cost, loop, record, validation
 from million_ird.train.batches import Samples
 from million_ird.train.checkpoint import Position, State
+from million_ird.train.device import Degrader
 from million_ird.train.dynet import DyNetTraining
 from million_ird.train.parallel import Team, team
 from million_ird.train.settings import TrainConfig, fixed, read_config
@@ -31,6 +35,9 @@ from million_ird.train.stage import Stage
 from million_ird.train.tasks import Task, tasks_of
 
 CONFIG, SUMMARY = "train.yaml", "summary.json"
+
+UNDECAYED = ("temperature", "offsets")
+"""Ends of names of tensors that are neither matrices nor kernels, for all their dimensions."""
 
 Tell = Callable[[Position, Mapping[str, Any]], None]
 
@@ -52,7 +59,12 @@ class Outcome:
 
 
 def train(
-    config: TrainConfig, out: str | Path, resume: bool = False, tell: Tell = lambda position, figures: None
+    config: TrainConfig,
+    out: str | Path,
+    resume: bool = False,
+    tell: Tell = lambda position, figures: None,
+    *,
+    fresh: bool = False,
 ) -> Outcome:
     """Train as configured, or go on where a run of the same configuration was left.
 
@@ -61,28 +73,29 @@ def train(
         out: the run's folder.
         resume: go on from its last checkpoint.
         tell: called after each step.
+        fresh: delete what a former run left in the folder, once all is known to be well with this one.
 
     Raises:
-        ConfigError, InputError: naming the field or the file; always before the first step.
+        ConfigError, InputError: naming the field or the file; always before anything is written.
         OutputError: the folder holds another run, or one of another configuration.
         MirdError: no finite numbers for several steps.
     """
     out = Path(out)
     with team(config.run.device) as mates:
-        _tuned(config, mates.device)
-        if mates.size > 1 and config.batch % (config.accumulate * mates.size):
-            raise ConfigError(f"batch: {config.batch} does not divide among {mates.size} processes")
-        if not mates.first:
-            return _train(config, out, resume, tell, mates)
-        with locked(out):
-            return _train(config, out, resume, tell, mates)
+        _tuned(config, mates)
+        try:
+            with locked(out) if mates.first else nullcontext():
+                return _train(config, out, resume, tell, mates, fresh)
+        except torch.OutOfMemoryError as error:
+            raise MirdError(f"{str(error).splitlines()[0]} Lower batch or data.size, or raise accumulate") from error
 
 
 def dry_run(config: TrainConfig) -> cost.Estimate:
     """Check everything, and measure what a step takes; nothing is written."""
     with team(config.run.device) as mates:
-        _tuned(config, mates.device)
+        _tuned(config, mates)
         config = _settled(config, mates)
+        record.check(config)
         tasks = tasks_of(config)
         validation.sets_of(config)
         stage = stage_of(config, mates.device, tasks)
@@ -90,8 +103,9 @@ def dry_run(config: TrainConfig) -> cost.Estimate:
         return cost.estimate(config, net, stage, Samples(tasks, config), mates, workers_of(config))
 
 
-def _train(config: TrainConfig, out: Path, resume: bool, tell: Tell, mates: Team) -> Outcome:
-    _may_begin(config, out, resume)
+def _train(config: TrainConfig, out: Path, resume: bool, tell: Tell, mates: Team, fresh: bool) -> Outcome:
+    _may_begin(config, out, resume, fresh)
+    record.check(config)
     mates.wait()
     config = _settled(config, mates)
     tasks = tasks_of(config)
@@ -103,9 +117,15 @@ def _train(config: TrainConfig, out: Path, resume: bool, tell: Tell, mates: Team
     if resume and (last := checkpoint.latest(out / "checkpoints")):
         data = state.position.data
         checkpoint.restore(state, last)
+        stage.resumed(net)
         if state.position.data != data:
             raise OutputError(f"{out}: data: began with {state.position.data}, now there are {data}; put them back")
+        if state.position.step == config.steps and (said := read_json(out / SUMMARY)):
+            return Outcome(str(out), said.pop("status"), said.pop("step"), str(out / "model"), said)
+    Degrader(tasks, config, mates.device)
     if mates.first:
+        if fresh:
+            _forget(out)
         write_text(out / CONFIG, to_yaml(config, comments=True))
     _compiled(net, config)
     job = loop.Job(config, out, mates, stage, state, samples, sets, workers_of(config), tell)
@@ -137,9 +157,22 @@ def _said(job: loop.Job) -> dict[str, Any]:
     return found
 
 
-def _may_begin(config: TrainConfig, out: Path, resume: bool) -> None:
+def _forget(out: Path) -> None:
+    """Delete a run; the lock on its folder stays."""
+    for path in out.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
+
+
+def _may_begin(config: TrainConfig, out: Path, resume: bool, fresh: bool) -> None:
     """OutputError where the folder holds another run, or `resume` has nothing to go on from."""
     begun = (out / CONFIG).is_file()
+    if fresh:
+        if not begun and any(path.name != ".lock" for path in out.glob("*")):
+            raise OutputError(f"--fresh {out}: holds no run of mird train; empty it yourself, or choose another --out")
+        return
     if not resume:
         if begun:
             raise OutputError(f"{out}: holds a run; --resume goes on with it, --fresh begins anew")
@@ -189,7 +222,7 @@ def _model_at(init: str) -> str:
 
 def _state(config: TrainConfig, net: nn.Module, data: dict[str, int]) -> State:
     learning = {name: tensor for name, tensor in net.named_parameters() if tensor.requires_grad}
-    decayed = {name for name, tensor in learning.items() if tensor.ndim >= 2 and not name.endswith("temperature")}
+    decayed = {name for name, tensor in learning.items() if tensor.ndim >= 2 and not name.endswith(UNDECAYED)}
     groups = [
         {"params": [learning[name] for name in learning if name in decayed], "weight_decay": config.optim.decay},
         {"params": [learning[name] for name in learning if name not in decayed], "weight_decay": 0.0},
@@ -217,8 +250,15 @@ def workers_of(config: TrainConfig) -> int:
     return max((os.cpu_count() or 1) // local - 1, 1)
 
 
-def _tuned(config: TrainConfig, device: torch.device) -> None:
-    """What makes torch fast here and changes results by rounding at most."""
+def _tuned(config: TrainConfig, mates: Team) -> None:
+    """What makes torch fast here and changes results by rounding at most.
+
+    Raises:
+        ConfigError: a batch does not divide among the processes.
+    """
+    if config.batch % (config.accumulate * mates.size):
+        raise ConfigError(f"batch: {config.batch} does not divide among {mates.size} processes")
+    device = mates.device
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     if device.type == "cuda":
@@ -232,5 +272,5 @@ def _compiled(net: nn.Module, config: TrainConfig) -> None:
         return
     torch._dynamo.config.recompile_limit = 64  # one for each size of block, with and without gradients
     for module in net.modules():
-        if isinstance(module, TransformerBlock):
+        if isinstance(module, (TransformerBlock, SpatialBlock)):
             module.compile(dynamic=False)

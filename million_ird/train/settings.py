@@ -35,7 +35,7 @@ class Data(Config):
     pool: int = Field(default=64, ge=1)
     """Row groups of Parquet files that are shuffled together."""
     cache_mb: int = Field(default=512, ge=0)
-    """Decoded pictures that each worker keeps, MB."""
+    """Decoded pictures that each worker keeps, MB, shared out evenly among the tasks."""
 
 
 class Loss(Config):
@@ -239,18 +239,21 @@ STAGES = {"dynet": ("pretrain", "finetune"), "abair": ("pretrain", "adapt", "est
 
 
 def load_config(
-    family: str, stage: str, file: str | Path | None = None, sets: Sequence[str] = (), **given: Any
+    family: str, stage: str | None, file: str | Path | None = None, sets: Sequence[str] = (), **given: Any
 ) -> TrainConfig:
     """Defaults, the stage's preset, a file, `--set`, and what the command line gave; checked.
 
     Args:
+        family: dynet, abair; whatever the file says.
+        stage: None = the file's, else pretrain.
         given: fields by dotted name, None = not given; they go before `sets`.
 
     Raises:
         ConfigError: naming the field, the value and what is allowed.
     """
-    preset = {**PRESETS.get((family, stage), {}), "family": family, "stage": stage}
-    over = {key: value for key, value in given.items() if value is not None}
+    stage = stage or str((read_yaml(file) if file is not None else {}).get("stage", "pretrain"))
+    preset = PRESETS.get((family, stage), {})
+    over = {key: value for key, value in given.items() if value is not None} | {"family": family, "stage": stage}
     sets = [*sets, *_as_sets(over)]
     config = load(TrainConfig, preset=preset, file=file, sets=sets)
     told = merge(read_yaml(file) if file is not None else {}, parse_sets(sets)).get("optim") or {}

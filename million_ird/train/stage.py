@@ -36,6 +36,9 @@ class Stage:
         """
         return net
 
+    def resumed(self, net: Any) -> None:
+        """The network has the weights of a checkpoint now."""
+
     def learner(self, net: Any) -> nn.Module:
         """The module whose forward pass is differentiated."""
         return net
@@ -51,6 +54,14 @@ class Stage:
     def views(self, net: Any, name: str) -> dict[str, dict[str, Any]]:
         """States in which the network is validated on the set `name`: label -> attributes to set."""
         return {"": {}}
+
+    def states(self, net: Any) -> list[dict[str, Any]]:
+        """States in which the network is trained."""
+        return list(self.views(net, "").values())
+
+    def judged(self, label: str) -> bool:
+        """Whether a view counts when checkpoints are compared."""
+        return True
 
     def finish(self, net: Any, sets: Sequence[Set] = ()) -> dict[str, Any]:
         """What is to be said at the end, of the network and of the sets of validation."""

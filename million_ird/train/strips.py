@@ -11,7 +11,8 @@ from torch import Tensor
 
 from million_ird.images.png import encode_png
 from million_ird.tables import whole
-from million_ird.train.batches import Samples
+from million_ird.train.batches import Samples, collate
+from million_ird.train.device import Degrader
 from million_ird.train.stage import Stage
 from million_ird.train.validation import seen_as
 
@@ -23,18 +24,16 @@ GAP = 4
 
 
 @torch.inference_mode()
-def write(out: Path, step: int, net: Any, stage: Stage, samples: Samples, device: torch.device) -> Path:
+def write(out: Path, step: int, net: Any, stage: Stage, samples: Samples, degrade: Degrader) -> Path:
     """RUN/samples/step-0001000.png; returns its path."""
     rows = []
     views = stage.views(net, "")
     attributes = views[next(iter(views))]
     for number in range(ROWS):
-        item = samples[number]
-        if "lq" not in item:  # degraded on the device, which strips have no part in
-            item = {**item, "lq": item["hq"]}
+        batch = degrade(collate([samples[number]]))
         with seen_as(net, attributes):
-            output = net(item["lq"][None].to(device))[0].float().cpu()
-        rows.append(_beside([item["lq"], output, item["hq"]]))
+            output = net(batch["lq"])
+        rows.append(_beside([picture[0].float().cpu() for picture in (batch["lq"], output, batch["hq"])]))
     gap = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
     sheet = np.concatenate([part for row in rows for part in (row, gap)][:-1])
     path = out / "samples" / f"step-{step:07d}.png"

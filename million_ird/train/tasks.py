@@ -92,12 +92,17 @@ def parse(text: str) -> Spec:
     return Spec(name or layout, os.path.expanduser(rest), layout or None, options)  # noqa: PTH111 (addresses, too)
 
 
+def _cache(config: TrainConfig) -> int:
+    """Bytes of decoded pictures that one task may keep."""
+    return config.data.cache_mb * 1_000_000 // max(len(config.data.tasks), 1)
+
+
 class Clean:
     """Clean pictures, degraded by a recipe."""
 
     def __init__(self, name: str, source: Pictures, recipe: str | Path | Recipe, config: TrainConfig) -> None:
         data = config.data
-        cached = Cached(source, data.cache_mb * 1_000_000)
+        cached = Cached(source, _cache(config))
         self._set = DegradedDataset(cached, recipe, data.size, config.seed, turns=data.turns)
         self.name, self.counts = name, cached.counts
         self.recipe: Recipe | None = self._set.pipe
@@ -137,7 +142,7 @@ class Paired:
     recipe: Recipe | None = None
 
     def __init__(self, name: str, lq: Pictures, hq: Pictures, config: TrainConfig) -> None:
-        half = config.data.cache_mb * 500_000
+        half = _cache(config) // 2
         self._lq, self._hq = Cached(lq, half), Cached(hq, half)
         self.name, self.counts = name, self._hq.counts
         self._size, self._turns, self._seed = config.data.size, config.data.turns, config.seed

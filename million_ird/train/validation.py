@@ -27,7 +27,8 @@ def sets_of(config: TrainConfig) -> list[Set]:
     if not config.validation.sets:
         return []
     data = {**config.data.model_dump(), "size": config.validation.size, "turns": False, "degrade": "cpu", "cache_mb": 0}
-    looked_at = validate(TrainConfig, {**config.model_dump(), "data": data})
+    # Of seed 0, whatever the run's: runs of several seeds are looked at on the same inputs.
+    looked_at = validate(TrainConfig, {**config.model_dump(), "data": data, "seed": 0})
     found = []
     for task in tasks_of(looked_at, config.validation.sets):
         count = min(sum(task.counts), config.validation.images)
@@ -63,9 +64,11 @@ def run(net: Any, stage: Stage, sets: Sequence[Set], team: Team) -> dict[str, fl
     return out
 
 
-def mean_psnr(figures: Mapping[str, float]) -> float | None:
-    """The one number by which checkpoints are compared: the mean over sets and views, the inputs' left out."""
-    found = [value for name, value in figures.items() if name.endswith("/psnr") and "/input/" not in f"/{name}"]
+def mean_psnr(figures: Mapping[str, float], stage: Stage) -> float | None:
+    """The one number by which checkpoints are compared: the mean over sets and the views that the stage judges by."""
+    parts = {name: name.split("/") for name in figures if name.endswith("/psnr")}
+    labels = {name: part[1] if len(part) > 2 else "" for name, part in parts.items()}
+    found = [figures[name] for name, label in labels.items() if label != "input" and stage.judged(label)]
     return sum(found) / len(found) if found else None
 
 

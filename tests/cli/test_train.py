@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.train.runs import DYNET, SMALL, photos
+from tests.train.runs import DYNET, SMALL, losses, photos
 
 
 def mird(*words: str, **options) -> subprocess.CompletedProcess:
@@ -46,11 +47,29 @@ def test_fresh_deletes_a_run_but_nothing_else(tmp_path, data):
     out = tmp_path / "run"
     assert mird("dynet", "--data", data, "--out", str(out), *sets(steps=1)).returncode == 0
     assert mird("dynet", "--data", data, "--out", str(out), *sets(steps=1), "--fresh").returncode == 0
+    kept = (out / "checkpoints" / "step-0000001" / "state.json").read_bytes()
+    assert mird("dynet", "--data", "nowhere", "--out", str(out), *sets(steps=1), "--fresh").returncode == 2
+    assert (out / "checkpoints" / "step-0000001" / "state.json").read_bytes() == kept
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
     done = mird("dynet", "--data", data, "--out", str(tmp_path / "mine"), *sets(steps=1), "--fresh")
     assert (done.returncode, "holds no run of mird train" in done.stderr) == (1, True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
+
+
+def test_a_run_goes_on_and_is_repeated_from_its_own_configuration(tmp_path, data):
+    out, again = tmp_path / "run", tmp_path / "again"
+    words = ["dynet", "--stage", "finetune", "--data", f"denoise={data}", "--seed", "0"]
+    stopped = mird(*words, "--out", str(out), *sets(seed=3), "--set", "run.minutes=1e-6")
+    assert "--resume goes on" in stopped.stdout
+    assert (again_said := mird("dynet", "--out", str(out), "--resume", "--set", "run.minutes=null")).returncode == 0
+    assert again_said.stdout.startswith("done after 4 steps")
+    repeated = mird("dynet", "--config", str(out / "train.yaml"), "--out", str(again), "--set", "run.minutes=null")
+    assert repeated.returncode == 0, repeated.stderr
+    first, second = (yaml.safe_load((folder / "train.yaml").read_text()) for folder in (out, again))
+    assert first == second
+    assert (first["stage"], first["seed"]) == ("finetune", 0)
+    assert losses(out) == losses(again)
 
 
 def test_a_dry_run_prints_what_is_to_be_expected(data):

@@ -11,9 +11,9 @@ from million_ird import models
 from million_ird.errors import ConfigError, InputError
 from million_ird.train import abair
 from million_ird.train.record import read
-from million_ird.train.run import train
+from million_ird.train.run import dry_run, train
 from million_ird.train.tasks import IGNORED, tasks_of
-from tests.train.runs import config, photos
+from tests.train.runs import config, losses, photos
 
 CPU = torch.device("cpu")
 
@@ -46,6 +46,22 @@ def test_pretraining_logs_both_losses_and_how_well_pixels_are_told_apart(base):
         assert line["loss"] == pytest.approx(line["l1"] + 0.05 * line["segmentation"], rel=1e-5)
         assert 0 <= line["miou"] <= 1
         assert 0 <= line["pixel_accuracy"] <= 1
+
+
+def test_parts_of_a_step_give_what_the_whole_gives(tmp_path, data):
+    """The head's loss too, though its labelled pixels are not shared out evenly."""
+    for name, parts in (("one", 1), ("two", 2)):
+        train(config("abair", "pretrain", [data], steps=3, accumulate=parts, optim__kind="adam"), tmp_path / name)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
+@pytest.mark.parametrize("phase", ["adapt", "estimate"])
+def test_a_dry_run_knows_the_phases(data, base, adapters, phase):
+    given = {"task": "derain"} if phase == "adapt" else {"adapters": [str(out) for out in adapters]}
+    task = "derain" if phase == "adapt" else "denoise"
+    found = dry_run(config("abair", phase, [f"{task}={data}"], init=str(base), **given))
+    assert 0 < found.learning < found.parameters
+    assert found.step_seconds > 0
 
 
 def test_the_head_learns(tmp_path, data):

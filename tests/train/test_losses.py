@@ -78,13 +78,13 @@ def test_perceptual_without_pyiqa_says_how_to_get_it(monkeypatch: pytest.MonkeyP
         Restoration(Loss(perceptual=0.1), CPU)
 
 
-def test_segmentation_is_the_mean_cross_entropy_of_labelled_pixels() -> None:
+def test_segmentation_is_the_cross_entropy_of_labelled_pixels_per_pixel() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(2, 4, 5, 6))
     target = rng.integers(0, 4, (2, 5, 6))
     target[rng.random(target.shape) < 0.4] = IGNORED
     logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    wanted = -np.mean([logs[b, k, y, x] for (b, y, x), k in np.ndenumerate(target) if k != IGNORED])
+    wanted = -sum(logs[b, k, y, x] for (b, y, x), k in np.ndenumerate(target) if k != IGNORED) / target.size
     found = segmentation(torch.tensor(logits, dtype=torch.float32), torch.tensor(target))
     assert found.item() == pytest.approx(wanted, rel=1e-5)
 

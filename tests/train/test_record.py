@@ -96,7 +96,7 @@ def test_tensorboard_gets_the_numbers_and_a_resume_hides_what_comes_again(tmp_pa
     written(tmp_path, range(1, 8), 0, tensorboard=True)
     written(tmp_path, range(6, 10), 5, tensorboard=True)
     found = scalars(tmp_path)
-    assert set(found) == {"step/loss", "step/lr"}
+    assert set(found) == {"step/loss", "step/loss/s", "step/lr"}
     assert found["step/loss"] == {step: step / 8 for step in range(1, 10)}
 
 
@@ -138,4 +138,7 @@ def test_a_service_is_told_the_configuration_and_the_figures(
     written(tmp_path, range(1, 3), 0, **{package: "restoration"})
     begun, *rest = calls
     assert (begun["project"], begun["name"], begun["config"]["batch"]) == ("restoration", tmp_path.name, 8)
-    assert rest == [*[(step, {"step/loss": step / 8, "step/lr": 0.5}) for step in (1, 2)], "finished"]
+    assert rest == [
+        *[(step, {"step/loss": step / 8, "step/lr": 0.5, "step/loss/s": step / 8}) for step in (1, 2)],
+        "finished",
+    ]

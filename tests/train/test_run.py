@@ -119,6 +119,39 @@ def test_sigterm_ends_a_run_with_a_checkpoint_that_resumes(tmp_path, data):
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
 
 
+def test_sigterm_to_the_whole_group_does_so_with_workers_too(tmp_path, data):
+    """As SLURM and systemd send it."""
+    settings = config("dynet", "pretrain", [data], steps=400, save__every=1000, run__workers=1)
+    (tmp_path / "config.json").write_text(settings.model_dump_json())
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import os, signal
+from million_ird.train.run import train
+from million_ird.train.settings import TrainConfig
+
+def tell(position, figures):
+    if position.step == 2:
+        os.killpg(0, signal.SIGTERM)
+
+if __name__ == "__main__":
+    settings = TrainConfig.model_validate_json(open({str(tmp_path / "config.json")!r}).read())
+    outcome = train(settings, {str(tmp_path / "run")!r}, tell=tell)
+    print(outcome.status, outcome.step)
+""")
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, start_new_session=True)
+    assert done.returncode == 0, done.stderr
+    status, step = done.stdout.split()  # the signal may come while the next step is on
+    assert (status, step in "23") == ("stopped", True)
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [f"step-000000{step}"]
+
+
+def test_resuming_a_finished_run_says_what_it_said(tmp_path, data):
+    settings = config("dynet", "pretrain", [data], validation__sets=[f"denoise={data}"])
+    first = train(settings, tmp_path / "run")
+    assert train(settings, tmp_path / "run", resume=True) == first
+
+
 def test_the_time_that_was_given_ends_a_run(tmp_path, data):
     outcome = train(config("dynet", "pretrain", [data], run__minutes=1e-6), tmp_path / "run")
     assert (outcome.status, outcome.step) == ("stopped", 1)
