@@ -31,6 +31,7 @@ def main(run: Path) -> None:
     config = read_yaml(run / "train.yaml")
     # Where the photos lay on the machine that trained says nothing to others.
     config["data"]["tasks"] = [task.partition("=")[0] for task in config["data"]["tasks"]]
+    config["init"] = Path(config["init"]).name
     write_text(TINY / "train.json", json.dumps(config, indent=1) + "\n")
     lines = [line for line in read(run, "step") if line["step"] % EVERY == 0]
     kept = [{key: line[key] for key in ("step", "variant", "loss", "lr", "gradient_norm")} for line in lines]

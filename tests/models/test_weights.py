@@ -190,3 +190,15 @@ def test_listing_the_models_imports_no_torch():
     code = "import sys; from million_ird import models; models.names(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "safetensors", "huggingface_hub", "pyarrow"} & set(loaded)
+
+
+def test_the_shipped_model_is_small_and_takes_noise_away():
+    assert (weights.TINY / "model.safetensors").stat().st_size < 6_000_000
+    net = models.load("tiny")
+    y, x = torch.meshgrid(torch.linspace(0, 6, 96), torch.linspace(0, 6, 96), indexing="ij")
+    clean = torch.stack([0.5 + 0.3 * torch.sin(x), 0.5 + 0.3 * torch.cos(y), 0.5 + 0.2 * torch.sin(x + y)])[None]
+    noisy = clean + 25 / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        restored = net(noisy)
+    before, after = ((picture - clean).square().mean().sqrt() for picture in (noisy, restored))
+    assert float(after) < 0.5 * float(before)
