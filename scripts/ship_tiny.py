@@ -1,6 +1,6 @@
-"""Put a trained run into the package as the model `tiny`, with its configuration and its log.
+"""Put a trained run into the package as the model `tiny`, with the configurations and logs that led to it.
 
-python scripts/ship_tiny.py RUN
+python scripts/ship_tiny.py RUN...     each began with the weights of the one before; the last one's are shipped
 """
 
 from __future__ import annotations
@@ -18,26 +18,32 @@ from million_ird.train.record import METRICS, read
 MOST = 6_000_000
 """Bytes that the weights may have."""
 
-EVERY = 20
+EVERY = 50
 """Lines of the log that are kept: one of so many."""
 
+COLUMNS = ("step", "variant", "loss", "lr", "gradient_norm")
 
-def main(run: Path) -> None:
-    net = models.load(run / "model")
+
+def main(runs: list[Path]) -> None:
+    net = models.load(runs[-1] / "model")
     net.save_pretrained(TINY)
     size = (TINY / WEIGHTS).stat().st_size
     if size > MOST:
         sys.exit(f"{TINY / WEIGHTS}: {size:,} bytes are more than {MOST:,}")
-    config = read_yaml(run / "train.yaml")
-    # Where the photos lay on the machine that trained says nothing to others.
-    config["data"]["tasks"] = [task.partition("=")[0] for task in config["data"]["tasks"]]
-    config["init"] = Path(config["init"]).name
-    write_text(TINY / "train.json", json.dumps(config, indent=1) + "\n")
-    lines = [line for line in read(run, "step") if line["step"] % EVERY == 0]
-    kept = [{key: line[key] for key in ("step", "variant", "loss", "lr", "gradient_norm")} for line in lines]
+    configs, kept = [], []
+    for number, run in enumerate(runs):
+        config = read_yaml(run / "train.yaml")
+        # Where the photos lay on the machine that trained says nothing to others.
+        config["data"]["tasks"] = [task.partition("=")[0] for task in config["data"]["tasks"]]
+        config["init"] = Path(config["init"]).name
+        configs.append(config)
+        for line in read(run, "step"):
+            if line["step"] % EVERY == 0:
+                kept.append({"run": number, **{name: line[name] for name in COLUMNS}})
+    write_text(TINY / "train.json", json.dumps(configs, indent=1) + "\n")
     write_text(TINY / METRICS, "".join(json.dumps(line) + "\n" for line in kept))
     print(f"{TINY}: {size:,} bytes of weights, {len(kept)} lines of the log")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main([Path(word) for word in sys.argv[1:]])

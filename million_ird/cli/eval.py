@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from million_ird.cli.output import Json, Output, Quiet, Verbose, table
-from million_ird.cli.restore import DType, Mode, Model, Variant, best_device, load, need_torch
+from million_ird.cli.restore import (
+    Device,
+    DType,
+    MallocTuning,
+    Mode,
+    Model,
+    Overlap,
+    Tile,
+    Variant,
+    load,
+    need_torch,
+)
 
 if TYPE_CHECKING:
     from million_ird.evaluate.sets import Spec, TestSet
@@ -58,9 +69,9 @@ def command(
     ] = None,
     crops: Annotated[bool, typer.Option(help="Write crops of each set's worst and median picture.")] = True,
     mode: Annotated[Mode, typer.Option(help="How pictures are run, as in mird restore.")] = Mode.auto,
-    tile: Annotated[int, typer.Option(metavar="PX", help="Side of a tile.")] = 512,
-    overlap: Annotated[int, typer.Option(metavar="PX", help="Overlap of neighbouring tiles.")] = 32,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto: the best there is.")] = "auto",
+    tile: Tile = 512,
+    overlap: Overlap = 32,
+    device: Device = "auto",
     dtype: Annotated[DType, typer.Option(help="Precision of the network.")] = DType.fp32,
     variant: Variant = None,
     adapter: Annotated[
@@ -70,7 +81,7 @@ def command(
             help="ABAIR: which adapters. oh, sw, sum, average: as the estimator sees it, blended so; none: the base.",
         ),
     ] = "auto",
-    malloc_tuning: Annotated[bool, typer.Option(help="On a CPU let glibc keep freed memory.")] = True,
+    malloc_tuning: MallocTuning = True,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -81,11 +92,12 @@ def command(
         need_torch()
         from million_ird.evaluate import protocols
         from million_ird.evaluate.suite import suite
+        from million_ird.models.devices import find_device
 
         path = _checked(out)
         sets = _open(on)
         judge = protocols.find(protocol.value)
-        place = best_device(device)
+        place = find_device(device, "--device")
         names = (*judge.metrics, *_more(metrics, judge.metrics))
         if malloc_tuning:
             from million_ird.restore import tune_malloc

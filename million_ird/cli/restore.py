@@ -25,6 +25,12 @@ Adapter = Annotated[
 ]
 
 
+Tile = Annotated[int, typer.Option(metavar="PX", help="Side of a tile.")]
+Overlap = Annotated[int, typer.Option(metavar="PX", help="Overlap of neighbouring tiles.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto: the best there is.")]
+MallocTuning = Annotated[bool, typer.Option(help="On a CPU let glibc keep freed memory: up to twice as fast.")]
+
+
 class Mode(StrEnum):
     """How a large picture is run."""
 
@@ -61,19 +67,17 @@ def command(
         Mode,
         typer.Option(help="exact: as in one piece; tile: overlapping tiles; tlc: local attention; auto: by memory."),
     ] = Mode.auto,
-    tile: Annotated[int, typer.Option(metavar="PX", help="Side of a tile.")] = 512,
-    overlap: Annotated[int, typer.Option(metavar="PX", help="Overlap of neighbouring tiles.")] = 32,
+    tile: Tile = 512,
+    overlap: Overlap = 32,
     window: Annotated[int, typer.Option(metavar="PX", help="Side of a window of --mode tlc.")] = 384,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto: the best there is.")] = "auto",
+    device: Device = "auto",
     dtype: Annotated[DType, typer.Option(help="auto: bf16 on CUDA cards that have it, else fp32.")] = DType.auto,
     variant: Variant = None,
     adapter: Adapter = "auto",
     format: Annotated[Format, typer.Option(help="Write PNG, or the format of each input.")] = Format.png,
     fresh: Annotated[bool, typer.Option("--fresh", help="Write over what DIR holds (never over an input).")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where an input could not be used.")] = False,
-    malloc_tuning: Annotated[
-        bool, typer.Option(help="On a CPU let glibc keep freed memory: up to twice as fast.")
-    ] = True,
+    malloc_tuning: MallocTuning = True,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -86,9 +90,10 @@ def command(
             from million_ird.restore import tune_malloc
 
             tune_malloc()
+        from million_ird.models.devices import find_device
         from million_ird.restore.folder import Settings, restore_files
 
-        place = best_device(device)
+        place = find_device(device, "--device")
         net = load(model, variant, adapter)
         settings = Settings(mode.value, tile, overlap, place, dtype.value, window, format=format.value)
         with output.progress() as watch:
@@ -138,28 +143,6 @@ def load(model: str, variant: str | None, adapter: str) -> Any:
     elif names and getattr(net, "estimator", None) is not None:
         net.adapters = "auto"
     return net
-
-
-def best_device(asked: str) -> str:
-    """The device to run on.
-
-    Raises:
-        ConfigError: there is none of this name here.
-    """
-    import torch
-
-    from million_ird.errors import ConfigError
-
-    there = ["cpu"]
-    if torch.backends.mps.is_available():
-        there.insert(0, "mps")
-    if torch.cuda.is_available():
-        there[:0] = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if asked == "auto":
-        return there[0]
-    if asked not in there:
-        raise ConfigError(f"--device {asked}: not here; here are: auto, {', '.join(there)}")
-    return asked
 
 
 def _tell(output: Output, done: Done) -> None:

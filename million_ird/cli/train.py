@@ -144,17 +144,13 @@ def _train(
         from million_ird.restore import tune_malloc
         from million_ird.train.settings import load_config
 
-        if (
-            resume
-            and file is None
-            and out is not None
-            and not given["data.tasks"]
-            and (Path(out) / "train.yaml").is_file()
-        ):
-            file = str(Path(out) / "train.yaml")
+        own = Path(out or "") / "train.yaml"
+        if resume and file is None and not given["data.tasks"] and own.is_file():
+            file = str(own)
         told = {key: value for key, value in given.items() if value not in (None, [])}
         settings = load_config(family, stage.value if stage else None, file, sets or [], **told)
-        tune_malloc()
+        if settings.run.malloc_tuning:
+            tune_malloc()
         if dry:
             from million_ird.train.run import dry_run
 

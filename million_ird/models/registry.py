@@ -47,6 +47,19 @@ def family(name: str) -> Any:
     return getattr(import_module(f"million_ird.models.{module}"), attribute)
 
 
+def family_of(name: str) -> str:
+    """The family of a model.
+
+    Raises:
+        ConfigError: there is no model of this name.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(MODELS)}"
+        raise ConfigError(f"model {name}: unknown; {hint}")
+    return MODELS[name]
+
+
 def create(name: str, **sizes: Any) -> Any:
     """A network with fresh weights.
 
@@ -57,9 +70,5 @@ def create(name: str, **sizes: Any) -> Any:
     Raises:
         ConfigError: unknown name, unknown field or a value that does not go.
     """
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(MODELS)}"
-        raise ConfigError(f"model {name}: unknown; {hint}")
-    cls = family(MODELS[name])
+    cls = family(family_of(name))
     return cls(validate(cls.Config, {**cls.Config.presets[name], **sizes}))

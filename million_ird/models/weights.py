@@ -90,7 +90,13 @@ class Pretrained:
             with tempfile.TemporaryDirectory() as folder:
                 self.save_pretrained(folder)
                 message = message or f"{self.family}, million-ird {__version__}"
-                hub.upload_folder(repo_id=repo, folder_path=folder, revision=revision, commit_message=message)
+                hub.upload_folder(
+                    repo_id=repo,
+                    folder_path=folder,
+                    revision=revision,
+                    commit_message=message,
+                    delete_patterns=["adapters/*"],  # those that this network no longer has
+                )
         except _hub_errors() as error:
             raise OutputError(f"{repo}: upload failed: {_first_line(error)}") from error
         return address

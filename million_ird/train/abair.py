@@ -148,14 +148,18 @@ class Estimating(Stage):
         """The network with its adapters; the estimator alone learns.
 
         Raises:
-            ConfigError: a task's name is no adapter's, and its recipe's classes are mended by none.
+            ConfigError: an adapter is there twice; or a task is called after no adapter, and none mends the classes of
+                its recipe.
         """
         if getattr(net, "head", None) is not None:
             net.remove_head()
         for folder in self.config.adapters:
             for path in adapters_in(Path(folder)):
-                if path.name not in net.adapter_names:
-                    net.load_adapter(path)
+                if path.name in net.adapter_names:
+                    raise ConfigError(
+                        f"adapters: {folder}: the network has an adapter {path.name} already; leave it out"
+                    )
+                net.load_adapter(path)
         if len(net.adapter_names) < 2:
             raise ConfigError("adapters: the estimator needs two or more to choose from; name their runs (--adapters)")
         net.adapters = None

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from million_ird.errors import ConfigError, MirdError
 from million_ird.train.order import Order, Stream
+from million_ird.train.parallel import Team
 from million_ird.train.presets import REPEATS
 from million_ird.train.settings import TrainConfig
 from million_ird.train.tasks import Task
@@ -68,25 +69,37 @@ def numbers(config: TrainConfig, first: int, rank: int, size: int) -> Iterator[l
             yield list(range(begin, begin + own))
 
 
-def loader(
-    samples: Samples, config: TrainConfig, first: int, rank: int, size: int, workers: int
-) -> Iterator[dict[str, Any]]:
+def loader(samples: Samples, config: TrainConfig, first: int, team: Team, workers: int) -> Iterator[dict[str, Any]]:
     """Batches, in the order of `numbers`.
 
     Raises:
-        MirdError: as a sample raised it, and not wrapped up in a worker's traceback.
+        MirdError: as a sample raised it, and not wrapped up in a worker's traceback; or a worker died.
     """
     made = DataLoader(
         _Told(samples),
-        batch_sampler=_Lazy(config, first, rank, size),
+        batch_sampler=_Lazy(config, first, team.rank, team.size),
         num_workers=workers,
+        pin_memory=team.device.type == "cuda",
         collate_fn=_collate,
         worker_init_fn=_alone,
         multiprocessing_context="forkserver" if workers else None,
         persistent_workers=False,
         prefetch_factor=4 if workers else None,
     )
-    for batch in made:
+    batches = iter(made)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # The second kind comes from a worker that died while it handed a batch over.
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+                raise
+            remedy = "out of memory? Lower run.workers or data.cache_mb, then --resume"
+            raise MirdError(
+                f"a DataLoader worker died ({(str(error) or type(error).__name__).splitlines()[0]}): {remedy}"
+            ) from error
+        if batch is None:
+            return
         if isinstance(batch, MirdError):
             raise batch
         yield batch

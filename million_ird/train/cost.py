@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from million_ird.train.settings import TrainConfig
 from million_ird.train.stage import Stage
 from million_ird.train.validation import seen_as
 
+MOMENTS = 12
+"""Bytes per learning parameter of what the measured step does without: two moments and the moving average."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -33,7 +36,7 @@ class Estimate:
         step_seconds: of a step whose samples are there.
         images_per_s: to expect, the slower of the network and the workers.
         hours: of the whole run.
-        memory_bytes: peak of this process on a CPU, of the device else.
+        memory_bytes: peak of this process on a CPU, of the device else, and what the optimiser adds.
     """
 
     parameters: int
@@ -82,7 +85,7 @@ def estimate(config: TrainConfig, net: Any, stage: Stage, samples: Samples, team
         step_seconds=step,
         images_per_s=rate,
         hours=config.steps * config.batch / rate / 3600,
-        memory_bytes=_peak(team.device),
+        memory_bytes=_peak(team.device) + MOMENTS * sum(tensor.numel() for tensor in tensors if tensor.requires_grad),
     )
 
 
@@ -101,7 +104,7 @@ def gflops(net: nn.Module, stage: Stage, size: int) -> dict[str, float]:
 
 
 def joint(
-    gflops: Mapping[str, float], shares: Mapping[str, float], seconds: Mapping[str, list[float]]
+    gflops: Mapping[str, float], shares: Mapping[str, float], seconds: Mapping[str, Sequence[float]]
 ) -> dict[str, Any]:
     """What training several variants as one saves against training each of them for as many steps, by FLOPs and by
     the seconds measured: the paper's "50 %" for two."""

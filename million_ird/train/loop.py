@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -24,22 +25,35 @@ from million_ird.train.schedule import learning_rate
 from million_ird.train.settings import TrainConfig
 from million_ird.train.stage import Set, Stage
 
+RECENT = 1000
+"""Steps of each variant whose seconds are remembered."""
+
 
 @dataclass
 class Pace:
     """How fast it goes.
 
     Attributes:
-        seconds: of each step since the start, the wait for samples in it.
+        steps: since the start.
+        seconds: that they took, the wait for samples in it.
         waited: seconds spent waiting for samples.
-        by_variant: seconds of each variant's steps, without the wait.
+        by_variant: seconds of each variant's last steps, without the wait.
         validated: what the last look at the sets of validation gave.
     """
 
-    seconds: list[float] = field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
     waited: float = 0.0
-    by_variant: dict[str, list[float]] = field(default_factory=dict)
+    by_variant: dict[str, deque[float]] = field(default_factory=dict)
     validated: dict[str, float] = field(default_factory=dict)
+
+    def add(self, seconds: float, waited: float, variant: str | None) -> None:
+        """One step more."""
+        self.steps += 1
+        self.seconds += seconds
+        self.waited += waited
+        if variant is not None:
+            self.by_variant.setdefault(variant, deque(maxlen=RECENT)).append(seconds - waited)
 
 
 @dataclass(frozen=True)
@@ -71,7 +85,7 @@ def run(job: Job) -> str:
     config, state, team, position = job.config, job.state, job.team, job.state.position
     learner = _distributed(job.stage.learner(state.net), team)
     degrade = Degrader(job.samples.tasks, config, team.device)
-    batches = iter(loader(job.samples, config, position.step, team.rank, team.size, job.workers))
+    batches = iter(loader(job.samples, config, position.step, team, job.workers))
     began = time.monotonic()
     with ExitStack() as stack:
         record = Record(job.out, config, position.step) if team.first else None
@@ -82,7 +96,7 @@ def run(job: Job) -> str:
             lr = learning_rate(position.step, config.steps, config.optim.lr, config.optim.floor, config.optim.warmup)
             figures = job.stage.begin(state.net, position.step)
             parts, ids, waited = _gradients(job, learner, batches, degrade)
-            norm = _clip(state, config.optim.clip, team)
+            norm = _clip(state, config.optim.clip)
             if _finite(parts["loss"], norm):
                 _update(state, lr, config.ema)
                 position.bad = 0
@@ -93,20 +107,21 @@ def run(job: Job) -> str:
             if "variant" in figures:
                 position.counts[figures["variant"]] = position.counts.get(figures["variant"], 0) + 1
             figures |= {**parts, "gradient_norm": float(norm), "lr": lr}
-            _keep_time(job.pace, time.perf_counter() - tick, waited, figures.get("variant"))
+            seconds = time.perf_counter() - tick
+            job.pace.add(seconds, waited, figures.get("variant"))
             if record and position.step % config.log.every == 0:
                 record(
                     "step",
                     position.step,
                     samples=position.samples_seen,
                     **figures,
-                    seconds=job.pace.seconds[-1],
+                    seconds=seconds,
                     waited=waited,
                 )
             job.tell(position, figures)
             last = position.step == config.steps
             over = config.run.minutes is not None and time.monotonic() - began > 60 * config.run.minutes
-            halt = bool(team.mean(torch.tensor(float(stopped() or over), device=team.device)) > 0)
+            halt = team.any(stopped() or over)
             if job.sets and (last or position.step % config.validation.every == 0):
                 _validate(job, record)
             if team.first and (last or position.step % config.log.samples == 0):
@@ -146,7 +161,7 @@ def _gradients(
     return dict(zip(sums, means.tolist(), strict=True)), ids, waited
 
 
-def _clip(state: State, most: float, team: Team) -> Tensor:
+def _clip(state: State, most: float) -> Tensor:
     """Shorten the gradient to `most`; its length before."""
     tensors = list(state.learning.values())
     return nn.utils.clip_grad_norm_(tensors, most or float("inf"), error_if_nonfinite=False)
@@ -173,6 +188,7 @@ def _skip(job: Job, record: Record | None, ids: list[str], loss: float, norm: Te
         MirdError: it is the last that is borne.
     """
     position = job.state.position
+    ids = job.team.gathered(ids)
     job.state.optimizer.zero_grad(set_to_none=True)
     position.bad += 1
     position.skipped += 1
@@ -223,13 +239,6 @@ def _distributed(learner: nn.Module, team: Team) -> nn.Module:
     return nn.parallel.DistributedDataParallel(
         learner, device_ids=[team.device] if team.device.type == "cuda" else None, gradient_as_bucket_view=True
     )
-
-
-def _keep_time(pace: Pace, seconds: float, waited: float, variant: str | None) -> None:
-    pace.seconds.append(seconds)
-    pace.waited += waited
-    if variant is not None:
-        pace.by_variant.setdefault(variant, []).append(seconds - waited)
 
 
 @contextmanager

@@ -19,6 +19,9 @@ from million_ird.train.tasks import IGNORED
 EPS = 1e-6
 """Of the Charbonnier loss, the square of 1e-3 (LapSRN, arXiv 1710.01992, uses 1e-3)."""
 
+FLOOR = 1e-5
+"""Of the mean square in `decibels`: 50 dB."""
+
 
 def l1(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference."""
@@ -28,6 +31,13 @@ def l1(output: Tensor, target: Tensor) -> Tensor:
 def charbonnier(output: Tensor, target: Tensor) -> Tensor:
     """Mean of sqrt(d^2 + 1e-6): L1, but smooth at zero."""
     return ((output - target).square() + EPS).sqrt().mean()
+
+
+def decibels(output: Tensor, target: Tensor) -> Tensor:
+    """Minus the mean of each image's PSNR in dB (HINet, arXiv 2105.06086), never better than 50: an image that is nearly
+    right counts as much as one that is far off."""
+    squares = (output - target).float().square().mean(dim=(1, 2, 3))
+    return 10 * torch.log10(squares + FLOOR).mean()
 
 
 def frequency(output: Tensor, target: Tensor) -> Tensor:
@@ -48,6 +58,7 @@ def segmentation(logits: Tensor, target: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": l1,
     "charbonnier": charbonnier,
+    "psnr": decibels,
     "frequency": frequency,
 }
 
@@ -65,7 +76,7 @@ class Restoration:
             self._terms.append(("perceptual", config.perceptual, _perceptual(device)))
         self._terms = [term for term in self._terms if term[1]]
         if not self._terms:
-            raise ConfigError("loss: all weights are 0; set one of l1, charbonnier, frequency, perceptual")
+            raise ConfigError("loss: all weights are 0; set one of l1, charbonnier, psnr, frequency, perceptual")
 
     def __call__(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, 3, H, W) twice -> the sum, and its parts without their weights."""

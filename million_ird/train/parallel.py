@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from million_ird.errors import ConfigError
+from million_ird.models.devices import find_device
 
 CPU = torch.device("cpu")
 
@@ -36,6 +37,18 @@ class Team:
             values /= self.size
         return values
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in one of the processes; the same in each."""
+        return flag if self.size == 1 else bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def gathered(self, names: list[str]) -> list[str]:
+        """Those of all processes; the same in each."""
+        if self.size == 1:
+            return names
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, names)
+        return [name for part in found for name in part]
+
     def wait(self) -> None:
         """Until all have come here."""
         if self.size > 1:
@@ -53,7 +66,10 @@ def team(device: str) -> Iterator[Team]:
         ConfigError: there is no such device.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    place = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    name = find_device(device, "run.device")
+    if name == "cuda":  # each process has a card of its own
+        name = find_device(f"cuda:{os.environ.get('LOCAL_RANK', '0')}", "run.device")
+    place = torch.device(name)
     if size == 1:
         yield Team(device=place)
         return
@@ -64,18 +80,3 @@ def team(device: str) -> Iterator[Team]:
         yield Team(rank, size, place)
     finally:
         dist.destroy_process_group()
-
-
-def _device(asked: str, local: int) -> torch.device:
-    kind = asked.partition(":")[0]
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if asked == "auto":
-        kind = next(name for name, here in there.items() if here)
-    if not there.get(kind, False):
-        here = ", ".join(name for name, present in there.items() if present)
-        raise ConfigError(f"run.device: {asked} is not here; here are: auto, {here}")
-    return (
-        torch.device(kind, local)
-        if kind == "cuda" and ":" not in asked
-        else torch.device(kind if asked == "auto" else asked)
-    )

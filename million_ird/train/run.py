@@ -21,6 +21,7 @@ from million_ird.config import differences, to_yaml
 from million_ird.errors import ConfigError, InputError, MirdError, OutputError
 from million_ird.models.adapters import Adaptable
 from million_ird.models.blocks import TransformerBlock
+from million_ird.models.registry import family_of
 from million_ird.models.spatial import SpatialBlock
 from million_ird.rng import key_for
 from million_ird.tables import locked, read_json, write_json, write_text
@@ -133,8 +134,8 @@ def _train(config: TrainConfig, out: Path, resume: bool, tell: Tell, mates: Team
     figures: dict[str, Any] = {}
     if mates.first:
         with average.worn(state.ema, state.learning):
-            figures = stage.finish(net, sets) | _said(job)
             loop.keep(net, stage, out / "model")
+            figures = stage.finish(net, sets) | _said(job)
         write_json(out / SUMMARY, {"status": status, "step": state.position.step, **figures})
     mates.wait()
     return Outcome(str(out), status, state.position.step, str(out / "model"), figures)
@@ -146,9 +147,11 @@ def _said(job: loop.Job) -> dict[str, Any]:
     found: dict[str, Any] = {"skipped": position.skipped, "best": position.best, "best_step": position.best_step}
     if pace.validated:
         found["validation"] = pace.validated
-    if pace.seconds:
-        total = sum(pace.seconds)
-        found |= {"images_per_s": len(pace.seconds) * config.batch / total, "waited": pace.waited / total}
+    if pace.steps:
+        found |= {
+            "images_per_s": pace.steps * config.batch / pace.seconds,
+            "waited": pace.waited / pace.seconds,
+        }
     if position.counts:
         found["steps_by_variant"] = position.counts
         found["cost"] = cost.joint(
@@ -169,6 +172,8 @@ def _forget(out: Path) -> None:
 def _may_begin(config: TrainConfig, out: Path, resume: bool, fresh: bool) -> None:
     """OutputError where the folder holds another run, or `resume` has nothing to go on from."""
     begun = (out / CONFIG).is_file()
+    if fresh and resume:
+        raise ConfigError("--fresh and --resume: one begins anew, the other goes on; give one of them")
     if fresh:
         if not begun and any(path.name != ".lock" for path in out.glob("*")):
             raise OutputError(f"--fresh {out}: holds no run of mird train; empty it yourself, or choose another --out")
@@ -204,10 +209,31 @@ def network(config: TrainConfig, stage: Stage) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key_for(config.seed, "weights") % 2**63)
         init = config.init
-        net = models.load(_model_at(init)) if init else models.create(config.model, **config.sizes)
+        net = _loaded(config) if init else models.create(config.model, **config.sizes)
         if config.family == "abair" and config.stage != "adapt" and not isinstance(net, Adaptable):
             raise ConfigError(f"model: {net.family} has no adapters and no head; mird train abair trains abair")
         return stage.prepare(net.train())
+
+
+def _loaded(config: TrainConfig) -> Any:
+    """The network at `init`.
+
+    Raises:
+        InputError: there is none.
+        ConfigError: it is not what `model` and `sizes` name.
+    """
+    net = models.load(_model_at(config.init))
+    if family_of(config.model) != net.family:
+        raise ConfigError(f"model: --init {config.init} holds a {net.family}, no {config.model}; name one of its kind")
+    held = net.config.model_dump(mode="json")
+    wrong = [
+        f"{name} is {held.get(name)!r}, not {value!r}"
+        for name, value in config.sizes.items()
+        if held.get(name) != value
+    ]
+    if wrong:
+        raise ConfigError(f"sizes: of the network at --init {config.init} {'; '.join(wrong)}; leave sizes out")
+    return net
 
 
 def _model_at(init: str) -> str:

@@ -45,6 +45,8 @@ class Loss(Config):
     """Mean absolute difference."""
     charbonnier: float = Field(default=0.0, ge=0)
     """Mean of sqrt(d^2 + 1e-6)."""
+    psnr: float = Field(default=0.0, ge=0)
+    """Minus the PSNR of each image in dB, up to 50: images that are nearly right count as much as others."""
     frequency: float = Field(default=0.0, ge=0)
     """Mean absolute difference of the two-dimensional spectra (real and imaginary parts, orthonormal)."""
     perceptual: float = Field(default=0.0, ge=0)
@@ -154,6 +156,8 @@ class Run(Config):
     """Threads of the network on a CPU; null = torch's choice."""
     bf16: bool | None = None
     """bfloat16 autocast; null = on CUDA cards that have it."""
+    malloc_tuning: bool = True
+    """On a CPU let glibc keep freed memory: up to twice as fast."""
     compile: bool = False
     """Compile the transformer blocks: minutes at start, a third faster afterwards."""
     minutes: float | None = Field(default=None, gt=0)

@@ -208,6 +208,13 @@ def test_wanted_adapters_of_single_and_mixed_images(data, base, adapters):
     assert stage.wanted({"task": ["denoise", "mixed"], "kinds": kinds}, CPU).tolist() == [[1, 0], [0.5, 0.5]]
 
 
+def test_an_adapter_that_is_there_already_is_not_passed_over(data, adapters):
+    runs = [str(adapters[0])]
+    settings = config("abair", "estimate", [f"denoise={data}"], init=str(adapters[0]), adapters=runs)
+    with pytest.raises(ConfigError, match=r"the network has an adapter denoise already"):
+        abair.Estimating(settings, CPU, tasks_of(settings)).prepare(models.load(adapters[0] / "model"))
+
+
 def test_classes_that_no_adapter_mends_are_named(data, base, adapters):
     tasks = [f"denoise={data}", f"mixed={data},recipe=mixed"]
     settings = config("abair", "estimate", tasks, init=str(base), adapters=[str(out) for out in adapters])

@@ -16,6 +16,7 @@ from million_ird.config import merge, validate
 from million_ird.errors import ConfigError, InputError
 from million_ird.images import encode_png
 from million_ird.train.batches import Samples, collate, loader, numbers
+from million_ird.train.parallel import Team
 from million_ird.train.settings import TrainConfig
 from million_ird.train.tasks import tasks_of
 
@@ -37,7 +38,7 @@ def samples(settings: TrainConfig) -> Samples:
 
 
 def batches(settings: TrainConfig, first: int = 0, rank: int = 0, size: int = 1, workers: int = 0) -> list[Batch]:
-    return list(loader(samples(settings), settings, first, rank, size, workers))
+    return list(loader(samples(settings), settings, first, Team(rank, size), workers))
 
 
 def same(a: Batch, b: Batch) -> bool:

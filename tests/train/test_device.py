@@ -131,8 +131,12 @@ def test_auto_is_the_best_device_there_is(monkeypatch: pytest.MonkeyPatch) -> No
     with team("auto") as mates:
         assert mates.device == CPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setenv("LOCAL_RANK", "2")
     with team("auto") as mates:
         assert mates.device == torch.device("cuda", 2)
     with team("cuda:1") as mates:
         assert mates.device == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    with pytest.raises(ConfigError, match="cuda:3 is not here"), team("auto"):
+        pass

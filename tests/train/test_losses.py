@@ -25,6 +25,7 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
 FORMULAS = {
     "l1": lambda d: np.abs(d).mean(),
     "charbonnier": lambda d: np.sqrt(d**2 + 1e-6).mean(),
+    "psnr": lambda d: (10 * np.log10((d**2).mean((1, 2, 3)) + 1e-5)).mean(),
     "frequency": lambda d: np.mean(
         [np.abs(part).mean() for part in (np.fft.rfft2(d, norm="ortho").real, np.fft.rfft2(d, norm="ortho").imag)]
     ),

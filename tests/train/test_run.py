@@ -181,6 +181,32 @@ def test_a_folder_with_a_run_is_not_written_over(whole, data):
         train(config("dynet", "pretrain", [data]), whole)
 
 
+def test_resume_and_fresh_contradict(whole, data):
+    with pytest.raises(ConfigError, match="one begins anew, the other goes on"):
+        train(config("dynet", "pretrain", [data]), whole, resume=True, fresh=True)
+    assert (whole / "model").is_dir()
+
+
+def test_init_of_another_kind_or_size_is_refused(tmp_path, data, whole):
+    given = {"init": str(whole), "steps": 1}
+    with pytest.raises(ConfigError, match=r"model: --init .* holds a dynet, no promptir"):
+        train(config("dynet", "finetune", [f"denoise={data}"], model="promptir", sizes={}, **given), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"sizes: .* dim is 8, not 16; leave sizes out"):
+        train(config("dynet", "finetune", [f"denoise={data}"], sizes={"dim": 16}, **given), tmp_path / "run")
+    assert not (tmp_path / "run" / "train.yaml").exists()
+
+
+def test_a_worker_that_is_killed_ends_the_run_in_one_line(tmp_path, data):
+    import multiprocessing
+
+    def tell(position, figures):
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+
+    with pytest.raises(MirdError, match=r"DataLoader worker died .* Lower run.workers"):
+        train(config("dynet", "pretrain", [data], steps=50, run__workers=1), tmp_path / "run", tell=tell)
+
+
 def test_resume_without_a_run_says_so(tmp_path, data):
     with pytest.raises(OutputError, match="holds no run to resume"):
         train(config("dynet", "pretrain", [data]), tmp_path, resume=True)
