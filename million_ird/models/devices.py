@@ -29,5 +29,5 @@ def find_device(asked: str, option: str) -> str:
     if asked == "auto":
         return names[0]
     if asked not in names:
-        raise ConfigError(f"{option}: {asked} is not here; here are: auto, {', '.join(names)}")
+        raise ConfigError(f"{option} {asked}: not here; here are: auto, {', '.join(names)}")
     return asked

@@ -94,10 +94,9 @@ def loader(samples: Samples, config: TrainConfig, first: int, team: Team, worker
             # The second kind comes from a worker that died while it handed a batch over.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
+            why = (str(error) or type(error).__name__).splitlines()[0]
             remedy = "out of memory? Lower run.workers or data.cache_mb, then --resume"
-            raise MirdError(
-                f"a DataLoader worker died ({(str(error) or type(error).__name__).splitlines()[0]}): {remedy}"
-            ) from error
+            raise MirdError(f"a DataLoader worker died ({why}): {remedy}") from error
         if batch is None:
             return
         if isinstance(batch, MirdError):

@@ -34,7 +34,7 @@ def charbonnier(output: Tensor, target: Tensor) -> Tensor:
 
 
 def decibels(output: Tensor, target: Tensor) -> Tensor:
-    """Minus the mean of each image's PSNR in dB (HINet, arXiv 2105.06086), never better than 50: an image that is nearly
+    """Minus the mean of each image's PSNR, dB (HINet, arXiv 2105.06086), never better than 50: an image that is nearly
     right counts as much as one that is far off."""
     squares = (output - target).float().square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(squares + FLOOR).mean()
