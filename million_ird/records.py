@@ -36,6 +36,8 @@ class Item:
             root is "blocked", a damaged archive "truncated").
         detail: why, for the ledger's `error` column.
         meta: JSON object of metadata that came with it ("" = none).
+        facts: JSON object of the ledger's columns that are known already, because its head was enough to judge it
+            ("" = none); such an item has no bytes.
     """
 
     source: str
@@ -47,6 +49,7 @@ class Item:
     status: str = ""
     detail: str = ""
     meta: str = ""
+    facts: str = ""
 
     @property
     def key(self) -> str:
@@ -85,3 +88,10 @@ class Header:
         if self.subsampling:
             notes["subsampling"] = self.subsampling
         return notes
+
+    def facts(self) -> dict[str, Any]:
+        """The ledger's columns that it fills."""
+        facts: dict[str, Any] = {"format": self.format, "width": self.width, "height": self.height}
+        if self.jpeg_quality is not None:
+            facts["jpeg_quality"] = self.jpeg_quality
+        return facts

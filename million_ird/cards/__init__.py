@@ -1,5 +1,5 @@
 """Dataset cards: Markdown with the YAML head that the Hub and the `datasets` library read."""
 
-from million_ird.cards.dataset import DatasetFacts, dataset_card
+from million_ird.cards.dataset import DatasetFacts, WebFacts, dataset_card
 
-__all__ = ["DatasetFacts", "dataset_card"]
+__all__ = ["DatasetFacts", "WebFacts", "dataset_card"]

@@ -12,6 +12,32 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 @dataclass(frozen=True)
+class WebFacts:
+    """What a card tells of the web.
+
+    Attributes:
+        inputs: URLs.
+        fetched: of these.
+        errors: class of failure or refusal -> inputs.
+        signals: what owners said about use -> inputs.
+        hosts: host -> inputs fetched, of the largest.
+        all_hosts: how many there were.
+        first, last: when, UTC, ISO 8601.
+        obeyed: whether robots.txt and opt-out signals were.
+    """
+
+    inputs: int
+    fetched: int
+    errors: Mapping[str, int]
+    signals: Mapping[str, int]
+    hosts: Mapping[str, int]
+    all_hosts: int
+    first: str
+    last: str
+    obeyed: bool
+
+
+@dataclass(frozen=True)
 class DatasetFacts:
     """What a card tells.
 
@@ -28,6 +54,7 @@ class DatasetFacts:
         columns: measurement -> what it means.
         config: the configuration, as YAML without paths of a machine.
         version: of million-ird.
+        web: what was fetched; None where nothing was.
     """
 
     name: str
@@ -42,6 +69,7 @@ class DatasetFacts:
     columns: Mapping[str, str]
     config: str
     version: str
+    web: WebFacts | None = None
 
 
 def dataset_card(facts: DatasetFacts) -> str:
@@ -67,6 +95,7 @@ def dataset_card(facts: DatasetFacts) -> str:
         'dataset = load_dataset("PATH_OF_THIS_FOLDER", split="train")\n```',
         "## What was dropped, and why\n\n" + _funnel(facts),
         "## Sources and rights\n\n" + _rights(facts),
+        *(["## From the web\n\n" + _web(facts.web)] if facts.web else []),
         "## Columns\n\n" + _columns(facts.columns),
         "## Build it again\n\nWith the same sources and this configuration as `build.yaml`, "
         "`mird build SOURCE --out DIR --config build.yaml` makes the same dataset, byte for byte.\n\n"
@@ -95,6 +124,27 @@ def _rights(facts: DatasetFacts) -> str:
     for name, count in list(stated.items())[:10]:
         lines.append(f"- {_inline(name)}: {count:,}")
     return "\n\n".join(lines[:2]) + ("\n\n" + "\n".join(lines[2:]) if lines[2:] else "")
+
+
+def _web(web: WebFacts) -> str:
+    manners = (
+        "robots.txt (RFC 9309) and opt-out signals (X-Robots-Tag, meta tags, tdm-reservation, Content-Usage) were "
+        "obeyed."
+        if web.obeyed
+        else "**robots.txt and opt-out signals were NOT obeyed: `fetch.obey` was switched off.**"
+    )
+    counted = [("not fetched", web.errors), ("said by owners", web.signals), ("hosts with the most images", web.hosts)]
+    lists = [
+        f"- {title}: " + ", ".join(f"{_inline(name)} {count:,}" for name, count in found.items())
+        for title, found in counted
+        if found
+    ]
+    when = web.first[:10] if web.first[:10] == web.last[:10] else f"{web.first[:10]} to {web.last[:10]}"
+    return (
+        f"{web.fetched:,} of {web.inputs:,} URLs of {web.all_hosts:,} hosts were fetched, {when}. {manners} What was "
+        "observed of each image stands in `meta`: address, time, headers, signals. `mird remove` takes images out for "
+        "good by URL or id.\n\n" + "\n".join(lists)
+    )
 
 
 def _columns(columns: Mapping[str, str]) -> str:

@@ -35,7 +35,9 @@ def command(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE...", help="Folders, images, .tar, .zip, globs, fsspec addresses.", show_default=False
+            metavar="SOURCE...",
+            help="Folders, images, .tar, .zip, lists of URLs, globs, fsspec addresses, https://, hf://datasets/ORG/NAME.",
+            show_default=False,
         ),
     ] = None,
     out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder to work in.")] = ...,  # type: ignore[assignment]
@@ -48,6 +50,12 @@ def command(
     executor: Annotated[ExecutorName, typer.Option(help="Where the work is done.")] = ExecutorName.local,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Take the first N inputs only.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what a former build left in DIR first.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Fetch again what failed before and may have healed.")
+    ] = False,
+    allow_private_hosts: Annotated[
+        bool, typer.Option("--allow-private-hosts", help="Also fetch from loopback, private and link-local addresses.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where an input could not be used.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, count and estimate; write nothing.")] = False,
     json: Json = False,
@@ -64,6 +72,8 @@ def command(
             overrides.append(f"run.workers={workers}")
         if limit is not None:
             overrides.append(f"sources.limit={limit}")
+        if allow_private_hosts:
+            overrides.append("fetch.private_hosts=true")
         settings = load_config(preset.value, config, overrides)
         if dry_run:
             from dataclasses import asdict
@@ -76,7 +86,7 @@ def command(
         from million_ird.curate.stages import build
 
         with output.progress() as watch:
-            summary = build(sources or [], out, settings, fresh=fresh, watch=watch)
+            summary = build(sources or [], out, settings, fresh=fresh, retry_failed=retry_failed, watch=watch)
         for warning in summary.warnings:
             output.warn(warning)
         output.result(summary.as_dict(), text(summary))
@@ -119,4 +129,9 @@ def _estimate(found: Estimate) -> str:
         ["memory", f"{found.memory_bytes / 1e6:,.0f} MB"],
         ["money", f"{found.money:,.4f} at run.price_per_core_hour"],
     ]
+    if found.requests:
+        rows[-2:-2] = [
+            ["requests", f"{found.requests:,}, {found.fetch_bytes / 1e6:,.1f} MB over the network"],
+            ["fetching", f"{found.fetch_seconds:,.0f} s at the least; with measuring {found.days:,.2f} days"],
+        ]
     return table(rows) + "\nnothing was written"

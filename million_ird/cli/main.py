@@ -17,6 +17,7 @@ from million_ird.cli import (
     eval,
     explain,
     export,
+    remove,
     report,
     restore,
     train,
@@ -51,6 +52,7 @@ app.command("build", epilog=build.EXAMPLE)(build.command)
 app.command("decide", epilog=decide.EXAMPLE)(decide.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("explain", epilog=explain.EXAMPLE)(explain.command)
+app.command("remove", epilog=remove.EXAMPLE)(remove.command)
 app.command("degrade", epilog=degrade.EXAMPLE)(degrade.command)
 app.command("verify", epilog=verify.EXAMPLE)(verify.command)
 app.add_typer(train.app, name="train")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from million_ird.curate.patches import cut, patch_lines, patch_meters
-from million_ird.curate.plan import Plan, shard_items
+from million_ird.curate.plan import STORE, Plan, shard_items
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.survey import Line
 from million_ird.curate.writers import Sample, dataset_columns, write_file
@@ -75,7 +75,7 @@ class ExportTask:
     @cached_property
     def reader(self) -> Reader:
         """One per process."""
-        return Reader(self.specs)
+        return Reader(self.specs, Path(self.out) / STORE)
 
     def close(self) -> None:
         """Let go of what reading holds open."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from million_ird.curate.ledger import measurement_columns, numbers, thumbs
 from million_ird.curate.plan import Plan, shard_items
 from million_ird.curate.rules import DERIVED, lines, values
 from million_ird.curate.settings import BuildConfig
-from million_ird.curate.survey import Survey
+from million_ird.curate.survey import Survey, Table
+from million_ird.curate.traffic import Host, Traffic
 from million_ird.curate.workspace import public
 from million_ird.errors import BadImage
 from million_ird.images import preview, thumbnail
@@ -25,7 +26,15 @@ from million_ird.tables import read_parts
 _SHOWN_DERIVED = ("short_side", "aspect")
 
 
-def survey(out: Path, plan: Plan, table: pa.Table, verdicts: Verdicts, config: BuildConfig, reader: Reader) -> Survey:
+def survey(
+    out: Path,
+    plan: Plan,
+    table: pa.Table,
+    verdicts: Verdicts,
+    config: BuildConfig,
+    reader: Reader,
+    web: Traffic | None = None,
+) -> Survey:
     """Everything the page shows, as arrays over all rows of the run.
 
     Args:
@@ -35,6 +44,7 @@ def survey(out: Path, plan: Plan, table: pa.Table, verdicts: Verdicts, config: B
         verdicts: what was decided.
         config: of the run.
         reader: of the plan's sources, open for as long as the survey is used.
+        web: what was fetched; None where no source is on the web.
     """
     columns = measurement_columns(config)
     asked = lines(config.policy, config.measure.triage)
@@ -61,11 +71,35 @@ def survey(out: Path, plan: Plan, table: pa.Table, verdicts: Verdicts, config: B
         picture=_pictures(out, plan, table, config, reader),
         config=public(config),
         facts={
-            "Sources": ", ".join(spec.label for spec in plan.sources),
+            "Sources": ", ".join(dict.fromkeys(spec.public for spec in plan.sources)),
             "Input bytes": f"{bytes_in / 1e9:.2f} GB" if bytes_in >= 1e9 else f"{bytes_in / 1e6:.1f} MB",
+            **(_web_facts(web) if web else {}),
             **{f"Passed over: {kind}": f"{count:,}" for kind, count in plan.skipped.items()},
         },
+        tables=_web_tables(web) if web else (),
     )
+
+
+def _web_facts(web: Traffic) -> dict[str, str]:
+    return {
+        "Fetched": f"{web.fetched:,} of {web.inputs:,} from {web.hosts:,} hosts with {web.requests:,} requests",
+        "Over the network": f"{web.received / 1e6:,.1f} MB; {web.saved / 1e6:,.1f} MB saved by judging "
+        f"{web.judged:,} files by their head",
+    }
+
+
+def _web_tables(web: Traffic) -> tuple[Table, ...]:
+    def hosts(title: str, found: Sequence[Host]) -> Table:
+        rows = [(one.name, f"{one.inputs:,}", f"{one.fetched:,}", f"{one.seconds:.2f}") for one in found]
+        return Table(title, ("host", "inputs", "fetched", "seconds each"), rows)
+
+    tables = [
+        Table("Not fetched", ("class", "inputs"), [(name, f"{count:,}") for name, count in web.errors.items()]),
+        Table("What owners say", ("signal", "inputs"), [(name, f"{n:,}") for name, n in web.signals.items()]),
+        hosts("Hosts with the most inputs", web.largest),
+        hosts("Slowest hosts", web.slowest),
+    ]
+    return tuple(one for one in tables if one.rows)
 
 
 class _Thumbs:

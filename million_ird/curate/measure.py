@@ -14,8 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from million_ird.curate.blocklist import tombstones
 from million_ird.curate.ledger import HASH_METER, make_meters, schema
-from million_ird.curate.plan import shard_items
+from million_ird.curate.plan import STORE, shard_items
 from million_ird.curate.rules import header_judge
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.spool import Spool
@@ -25,6 +26,7 @@ from million_ird.meters import Frame, Meter
 from million_ird.meters.phash import hash_frame, thumb
 from million_ird.records import Header, Item
 from million_ird.sources import Reader, SourceSpec
+from million_ird.sources.web.store import REMOVED
 from million_ird.tables import part_path, read_parts, rows_to_table, write_table
 
 HEAD_BYTES = 64 * 1024
@@ -53,7 +55,7 @@ class MeasureShard:
     def measurer(self) -> Measurer:
         """One per process: its reader keeps an archive open, its meters their models."""
         cv2.setNumThreads(1)
-        return Measurer(self.specs, self.config)
+        return Measurer(self.specs, self.config, Path(self.out) / STORE, tombstones(Path(self.out)))
 
     def close(self) -> None:
         """Let go of what reading holds open."""
@@ -99,11 +101,16 @@ class Measurer:
     Args:
         specs: the sources that items come from.
         config: limits, meters, hash and triage.
+        store: what was fetched from the web.
+        removed: ids, URIs and keys of what was taken out of this build for good.
     """
 
-    def __init__(self, specs: tuple[SourceSpec, ...], config: BuildConfig) -> None:
-        self.reader = Reader(specs)
+    def __init__(
+        self, specs: tuple[SourceSpec, ...], config: BuildConfig, store: Path, removed: frozenset[str] = frozenset()
+    ) -> None:
+        self.reader = Reader(specs, store)
         self.config = config
+        self.removed = removed
         self.meters: Mapping[str, Meter] = make_meters(config)
         self.judge = header_judge(config.policy) if config.measure.triage else None
 
@@ -117,7 +124,12 @@ class Measurer:
         try:
             if item.status:
                 raise BadImage(item.status, item.detail)
-            self._measure(item, row)
+            if self.removed and not self.removed.isdisjoint((item.key, item.uri)):
+                raise BadImage("blocked", REMOVED)
+            if item.facts:
+                row |= json.loads(item.facts)
+            else:
+                self._measure(item, row)
         except BadImage as bad:
             row |= {"status": bad.status, "error": bad.detail}
         return row
@@ -127,12 +139,15 @@ class Measurer:
         if item.size > limits.max_bytes:
             raise BadImage("too_large", f"{item.size} bytes, limits.max_bytes is {limits.max_bytes}")
         if self.judge is not None and (header := self._head(item)) and not self.judge(header):
-            row |= header_facts(header) | {"bytes": max(0, item.size) or None}
+            row |= header.facts() | {"bytes": max(0, item.size) or None}
             return
         data = self.reader.read(item)
-        row |= {"id": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        name = hashlib.sha256(data).hexdigest()
+        if name in self.removed:
+            raise BadImage("blocked", REMOVED)
+        row |= {"id": name, "bytes": len(data)}
         header = read_header(data, limits)
-        row |= header_facts(header)
+        row |= header.facts()
         decoded = decode(data, header, limits)
         meta = {**json.loads(row["meta"] or "{}"), **header.notes(), **decoded.notes, **credits_of(data)}
         row["meta"] = json.dumps(meta, ensure_ascii=False, sort_keys=True)
@@ -173,14 +188,6 @@ def fact_row(item: Item) -> Row:
         "meta": item.meta or None,
         "meters": "",
     }
-
-
-def header_facts(header: Header) -> Row:
-    """The columns that the header fills."""
-    facts: Row = {"format": header.format, "width": header.width, "height": header.height}
-    if header.jpeg_quality is not None:
-        facts["jpeg_quality"] = header.jpeg_quality
-    return facts
 
 
 def crashed_row(item: Item) -> Row:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from million_ird import __version__
-from million_ird.cards import DatasetFacts, dataset_card
+from million_ird.cards import DatasetFacts, WebFacts, dataset_card
 from million_ird.curate.decide import Verdicts, decisions, judge
 from million_ird.curate.duplicates import near_edges
 from million_ird.curate.export import export_dataset
 from million_ird.curate.gather import survey
 from million_ird.curate.ledger import check_hash, measurement_columns, thumbs
 from million_ird.curate.measure import MeasureShard
-from million_ird.curate.plan import Plan
+from million_ird.curate.network import fetched
+from million_ird.curate.plan import STORE, Plan, web_shards
 from million_ird.curate.report import render
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.summary import BuildSummary
+from million_ird.curate.traffic import Traffic, traffic
 from million_ird.curate.workspace import Workspace, public, without_folders
 from million_ird.execute import Executor, InlineExecutor, LocalExecutor, WorkerEvent
 from million_ird.sources import Reader
+from million_ird.sources.web.answer import heals_later
+from million_ird.sources.web.store import index_rows
 from million_ird.tables import part_path, read_parts, write_table, write_text
 
-Watch = Callable[[str, int, int], None]
-"""Called with (stage, done, total) as the work goes on; stages: "list", "measure", "decide", "export", "report"."""
+Watch = Callable[..., None]
+"""Called with (stage, done, total) as the work goes on, and where the web is read with a note on its traffic; stages:
+"list", "measure", "decide", "export", "report"."""
 
 
 @dataclass
@@ -60,8 +65,10 @@ class Pipeline:
     def ledger(self) -> Path:
         return self.out / "ledger" / "base"
 
-    def run(self) -> BuildSummary:
+    def run(self, retry_failed: bool = False) -> BuildSummary:
         measured = self.measure()
+        if retry_failed:
+            measured += self.retry_failed()
         state, marks = self.space.state(), self.marks()
         if not measured and all(state.get(name) == mark for name, mark in marks.items()) and self._all_written():
             return BuildSummary(**{**state["summary"], "out": str(self.out), "up_to_date": True})
@@ -88,26 +95,47 @@ class Pipeline:
         keys = read_parts(self.ledger, self.plan.shards, ["key"]).column("key").take(pa.array(rows)).to_pylist()
         return self._measure(sorted({int(row) // self.plan.shard_size for row in rows}), frozenset(keys))
 
+    def retry_failed(self) -> int:
+        """Fetch again what failed and may have healed, and measure it; how many inputs that was."""
+        keys: set[str] = set()
+        shards = []
+        for shard in web_shards(self.out, self.plan):
+            rows = index_rows(self.out / STORE, shard, ["key", "error", "detail"])
+            found = {row["key"] for row in rows if heals_later(row["error"], row["detail"])}
+            if found:
+                keys |= found
+                shards.append(shard)
+        return self._measure(shards, frozenset(keys))
+
     def _measure(self, shards: list[int], only: frozenset[str] | None) -> int:
         if not shards:
             return 0
         size, inputs = self.plan.shard_size, self.plan.inputs
         total = len(only) if only is not None else sum(min(size, inputs - shard * size) for shard in shards)
         task = MeasureShard(str(self.out), self.plan.sources, self.config, self.space.run, only)
-        for shard, statuses in self._execute("measure", task, shards, total):
-            self.space.event("shard", shard=shard, statuses=statuses)
+        with fetched(self.space, self.plan, self.config, shards, only) as (ready, note):
+            for shard, statuses in self._execute("measure", task, ready, len(shards), total, note):
+                self.space.event("shard", shard=shard, statuses=statuses)
         return total
 
-    def _execute(self, stage: str, task: Any, shards: Sequence[int], total: int) -> Iterator[tuple[int, Any]]:
+    def _execute(
+        self,
+        stage: str,
+        task: Any,
+        shards: Iterable[int | None],
+        count: int,
+        total: int,
+        note: Callable[[], str] | None = None,
+    ) -> Iterator[tuple[int, Any]]:
         done = 0
 
         def progress(count: int) -> None:
             nonlocal done
             done += count
-            self.watch(stage, done, total)
+            self.watch(stage, done, total, *([note()] if note else []))
 
         self.watch(stage, 0, total)
-        yield from self._executor(stage, len(shards)).run(task, shards, progress)
+        yield from self._executor(stage, count).run(task, shards, progress)
 
     def _executor(self, stage: str, shards: int) -> Executor:
         wanted = self.config.run.workers
@@ -157,7 +185,7 @@ class Pipeline:
             write_text(folder / "README.md", dataset_card(self._card(verdicts, totals)))
 
         def run(task: Any, files: Sequence[int]) -> Iterator[tuple[int, Any]]:
-            yield from self._execute("export", task, files, verdicts.kept)
+            yield from self._execute("export", task, files, len(files), verdicts.kept)
 
         keep = pa.array(verdicts.code == 0)
         totals = export_dataset(self.out, self.plan, table, keep, self.config, run, finish)
@@ -170,12 +198,16 @@ class Pipeline:
         columns = measurement_columns(self.config)
         table = self.table(["uri", "status", "width", "height", "bytes", *columns])
         settings = self.config.report
-        with Reader(self.plan.sources) as reader:
-            data = survey(self.out, self.plan, table, verdicts, self.config, reader)
+        with Reader(self.plan.sources, self.out / STORE) as reader:
+            data = survey(self.out, self.plan, table, verdicts, self.config, reader, self._traffic())
             page = render(data, seed=self.config.seed, exact_rows=settings.exact_rows, samples=settings.samples)
         write_text(self.out / "report.html", page)
         self.space.remember(report=self.marks()["report"])
         self.watch("report", 1, 1)
+
+    def _traffic(self) -> Traffic | None:
+        shards = web_shards(self.out, self.plan)
+        return traffic(self.out / STORE, shards) if shards else None
 
     def marks(self) -> dict[str, str]:
         """What goes into each stage, as one hash: a stage whose mark is in the state needs no second run."""
@@ -226,12 +258,20 @@ class Pipeline:
             samples=totals["samples"],
             bytes=totals["bytes"],
             reasons=verdicts.counts(),
-            sources=[spec.label for spec in self.plan.sources],
+            sources=list(dict.fromkeys(spec.public for spec in self.plan.sources)),
             credits=dict(sorted(credit.items(), key=lambda pair: (-pair[1], pair[0]))),
             columns={name: column.help for name, column in measurement_columns(self.config).items()},
             config=public(self.config),
             version=__version__,
+            web=_web_facts(web, self.config) if (web := self._traffic()) else None,
         )
+
+
+def _web_facts(web: Traffic, config: BuildConfig) -> WebFacts:
+    hosts = {host.name: host.fetched for host in web.largest}
+    return WebFacts(
+        web.inputs, web.fetched, web.errors, web.signals, hosts, web.hosts, web.first, web.last, config.fetch.obey
+    )
 
 
 def _credit(meta: str | None) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import pyarrow.parquet as pq
 from million_ird.curate.settings import BuildConfig
 from million_ird.errors import InputError, OutputError
 from million_ird.records import Item
-from million_ird.sources import SourceSpec, resolve
+from million_ird.sources import SourceSpec, Web
+from million_ird.sources.web.bring import brought
+from million_ird.sources.web.store import located, stored
 from million_ird.tables import read_json, whole, write_json
 
 _SCHEMA = pa.schema(
@@ -31,7 +34,13 @@ _SCHEMA = pa.schema(
         ("meta", pa.string()),
     ]
 )
+PLAN = "plan.json"
 _LISTED = "plan.parquet"
+_CHUNK = 8192
+STORE = "store"
+"""Folder of what came over the network."""
+CRAWL = "crawl"
+"""Folder of what is remembered of crawls."""
 
 
 @dataclass(frozen=True)
@@ -56,35 +65,69 @@ class Plan:
         return -(-self.inputs // self.shard_size)
 
 
-def make_plan(out: Path, config: BuildConfig) -> Plan:
+def make_plan(out: Path, config: BuildConfig, specs: Sequence[SourceSpec]) -> Plan:
     """List all inputs of a configuration's sources and write plan.json and the listing beside it.
 
     Raises:
         InputError: a source cannot be read, or there is no input at all.
     """
-    specs = tuple(resolve(config.sources.paths))
+    specs = tuple(brought(spec, out / CRAWL, config.fetch) if spec.kind == "brought" else spec for spec in specs)
     skipped: Counter[str] = Counter()
-    items = islice(all_items(specs, skipped, str(out.resolve())), config.sources.limit)
-    tables = []
-    while chunk := list(islice(items, 8192)):
-        tables.append(pa.Table.from_pylist([_row(item) for item in chunk], schema=_SCHEMA))
-    listed = pa.concat_tables(tables) if tables else _SCHEMA.empty_table()
-    if not listed.num_rows:
-        passed = "; ".join(f"{count} {kind}" for kind, count in skipped.items())
-        raise InputError(
-            f"no inputs in {', '.join(config.sources.paths)}" + (f" (passed over: {passed})" if passed else "")
-        )
-    plan = Plan(specs, listed.num_rows, config.run.shard_size or shard_size(listed.num_rows), dict(skipped))
-    with whole(out / _LISTED) as file:
-        pq.write_table(listed, file, row_group_size=plan.shard_size, compression="zstd")
-    write_json(out / "plan.json", _as_json(plan))
+    web = Web(config.fetch, config.crawl, str(out / CRAWL))
+    items = islice(all_items(specs, skipped, str(out.resolve()), web), config.sources.limit)
+    count = _write(out / _LISTED, items, _CHUNK)
+    if not count:
+        (out / _LISTED).unlink()
+        raise InputError(nothing(config, skipped))
+    plan = Plan(specs, count, config.run.shard_size or shard_size(count), dict(skipped))
+    _regroup(out / _LISTED, plan.shard_size)
+    write_json(out / PLAN, _as_json(plan))
     return plan
 
 
-def all_items(specs: Sequence[SourceSpec], skipped: Counter[str], leave_out: str) -> Iterator[Item]:
+def nothing(config: BuildConfig, skipped: Mapping[str, int]) -> str:
+    """That there are no inputs, and what became of what there was."""
+    passed = "; ".join(f"{count} {kind}" for kind, count in skipped.items())
+    return f"no inputs in {', '.join(config.sources.paths)}" + (f" (passed over: {passed})" if passed else "")
+
+
+def _write(path: Path, items: Iterator[Item], group: int) -> int:
+    """Write the listing as it comes, so that its length is no matter of memory; how many there are."""
+    count = 0
+    with whole(path) as file, pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
+        while chunk := list(islice(items, group)):
+            writer.write_table(pa.Table.from_pylist([_row(item) for item in chunk], schema=_SCHEMA))
+            count += len(chunk)
+    return count
+
+
+def _regroup(path: Path, size: int) -> None:
+    """Row groups of so many rows each, so that one is a shard: how many it takes is known when all are listed."""
+    with path.open("rb") as source, whole(path) as file, pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
+        rest = _SCHEMA.empty_table()
+        for batch in pq.ParquetFile(source).iter_batches(batch_size=max(size, _CHUNK)):
+            rest = pa.concat_tables([rest, pa.Table.from_batches([batch])]).combine_chunks()
+            whole_groups = rest.num_rows // size * size
+            if whole_groups:
+                writer.write_table(rest.slice(0, whole_groups), row_group_size=size)
+                rest = rest.slice(whole_groups)
+        if rest.num_rows:
+            writer.write_table(rest, row_group_size=size)
+
+
+def all_items(
+    specs: Sequence[SourceSpec], skipped: Counter[str], leave_out: str, web: Web | None = None
+) -> Iterator[Item]:
     """The inputs of all sources, one after the other."""
     for spec in specs:
-        yield from spec.open(leave_out).items(skipped)
+        for item in spec.open(leave_out, web).items(skipped):
+            yield _licensed(item, spec.licence) if spec.licence else item
+
+
+def _licensed(item: Item, licence: str) -> Item:
+    """An item with the licence of its source, unless it names one of its own."""
+    meta = {"licence": licence, **json.loads(item.meta or "{}")}
+    return replace(item, meta=json.dumps(meta, ensure_ascii=False, sort_keys=True))
 
 
 def shard_size(inputs: int) -> int:
@@ -94,21 +137,42 @@ def shard_size(inputs: int) -> int:
 
 def load_plan(out: Path) -> Plan | None:
     """The plan of a folder, None where none was made."""
-    data = read_json(out / "plan.json")
+    data = read_json(out / PLAN)
     if data is None:
         return None
-    sources = tuple(SourceSpec(**{**spec, "paths": tuple(spec["paths"])}) for spec in data["sources"])
+    sources = tuple(SourceSpec.of(spec) for spec in data["sources"])
     return Plan(sources, data["inputs"], data["shard_size"], data["skipped"])
 
 
 def shard_items(out: Path, shard: int) -> list[Item]:
-    """The inputs of one shard, in order."""
+    """The inputs of one shard, in order; those of the web with where they lie in the store, once they are there."""
+    items = listed_items(out, shard)
+    return located(out / STORE, shard, items) if stored(out / STORE, shard) else items
+
+
+def listed_items(out: Path, shard: int) -> list[Item]:
+    """The inputs of one shard, in order, as they were listed."""
     try:
         with (out / _LISTED).open("rb") as file:
             rows = pq.ParquetFile(file).read_row_group(shard).to_pylist()
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise OutputError(f"{out / _LISTED}: {error}; start over with --fresh") from None
     return [Item(**row) for row in rows]
+
+
+def web_shards(out: Path, plan: Plan) -> list[int]:
+    """The shards that hold inputs of the web."""
+    labels = {spec.label for spec in plan.sources if spec.web}
+    if not labels:
+        return []
+    with (out / _LISTED).open("rb") as file:
+        reader = pq.ParquetFile(file)
+        found = []
+        for shard in range(plan.shards):
+            column = reader.read_row_group(shard, ["source"]).column("source")
+            if labels.intersection(column.unique().to_pylist()):
+                found.append(shard)
+    return found
 
 
 def _row(item: Item) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from million_ird.config import Config, merge, parse_sets, read_yaml, validate
 from million_ird.errors import ConfigError
 from million_ird.images import Limits
+from million_ird.sources.web.settings import Crawl, Fetch
 
 PRESETS = ("photos", "lsdir", "million-ird")
 DEFAULT_METERS = ("blur", "flat", "noise", "compression", "exposure", "border", "background", "upscale", "niqe")
@@ -25,13 +26,19 @@ class Sources(Config):
     """The SOURCEs; where the command line names some, those take the place of these."""
     limit: int | None = Field(default=None, ge=1)
     """Take only the first so many inputs; null = all."""
+    url_column: str = ""
+    """Of lists of URLs: the column that holds them; empty = the first of url, image_url, ... that is there."""
+    where: str = ""
+    """Of lists of URLs: what their columns have to say before anything is requested, for example
+    "width >= 1024 and pwatermark < 0.3"."""
 
 
 class Measure(Config):
     """What is measured of every readable image, in one decode."""
 
     triage: bool | None = None
-    """Judge by the header first and don't decode what fails a rule there; null = off for local sources."""
+    """Judge by the header first and don't decode, or fetch, what fails a rule there; null = where sources are on the
+    web."""
     meters: tuple[str, ...] = DEFAULT_METERS
     """Names of meters, built-in or registered under the entry-point group million_ird.meters."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -213,6 +220,10 @@ class BuildConfig(Config):
 
     sources: Sources = Sources()
     """What is read."""
+    fetch: Fetch = Fetch()
+    """How bytes are fetched from the web."""
+    crawl: Crawl = Crawl()
+    """How sites are crawled."""
     limits: Limits = Limits()
     """Sizes beyond which an image is not decoded."""
     measure: Measure = Measure()

@@ -11,13 +11,14 @@ from typing import Any
 from million_ird import __version__
 from million_ird.curate.ledger import measurement_columns
 from million_ird.curate.pipeline import Pipeline, Watch
-from million_ird.curate.plan import load_plan, make_plan
+from million_ird.curate.plan import PLAN, load_plan, make_plan
 from million_ird.curate.rules import check, lines
 from million_ird.curate.settings import BuildConfig, as_config
 from million_ird.curate.summary import BuildSummary
 from million_ird.curate.workspace import opened, stored_config
 from million_ird.errors import OutputError
-from million_ird.sources import resolve
+from million_ird.sources import Listing, SourceSpec, resolve
+from million_ird.sources.web import need_web
 
 _STALE = "dataset/ and report.html still hold the former decisions: run the same `mird build` to write them again"
 
@@ -28,9 +29,11 @@ def build(
     config: BuildConfig | Mapping[str, Any] | None = None,
     *,
     fresh: bool = False,
-    watch: Watch = lambda stage, done, total: None,
+    retry_failed: bool = False,
+    watch: Watch = lambda *progress: None,
 ) -> BuildSummary:
-    """Turn folders, images and archives into a de-duplicated, filtered dataset with a ledger and a report.
+    """Turn folders, images, archives, lists of URLs, sites and datasets into a de-duplicated, filtered dataset with a
+    ledger and a report.
 
     Run it again after a kill and it goes on where it was; the result is the same, byte for byte. Run it again with
     another policy and it decides again from the ledger.
@@ -40,6 +43,7 @@ def build(
         out: the folder to work in.
         config: None = the `photos` preset; a mapping is laid on top of it.
         fresh: delete what a former build left in `out` first.
+        retry_failed: fetch again what could not be fetched before and may have healed since.
         watch: told of progress.
 
     Raises:
@@ -47,18 +51,22 @@ def build(
     """
     began = time.monotonic()
     config = completed(_with_sources(as_config(config), [str(source) for source in sources]))
-    resolve(config.sources.paths)
+    # What a source means is asked once, before anything is written: the Hub's answer may be another tomorrow.
+    specs = [] if (Path(out) / PLAN).is_file() and not fresh else resolve(config.sources.paths, listing_of(config))
+    if any(spec.web or spec.kind == "brought" for spec in specs):
+        need_web()
     with opened(Path(out)) as space:
         if fresh:
             space.clear()
+        plan = load_plan(space.out)
+        config = with_triage(config, plan.sources if plan else specs)
         space.adopt(config)
         space.event("start", version=__version__, fresh=fresh)
-        plan = load_plan(space.out)
         if plan is None:
             watch("list", 0, 0)
-            plan = make_plan(space.out, config)
+            plan = make_plan(space.out, config, specs)
             space.event("plan", inputs=plan.inputs, shards=plan.shards, skipped=plan.skipped)
-        summary = Pipeline(space, plan, config, watch).run()
+        summary = Pipeline(space, plan, config, watch).run(retry_failed)
         seconds = round(time.monotonic() - began, 3)
         space.event("end", inputs=summary.inputs, kept=summary.kept, reasons=summary.reasons, seconds=seconds)
     return BuildSummary(**{**asdict(summary), "seconds": seconds})
@@ -69,7 +77,7 @@ def decide(
     changes: Callable[[BuildConfig], BuildConfig] = lambda config: config,
     *,
     preview: bool = False,
-    watch: Watch = lambda stage, done, total: None,
+    watch: Watch = lambda *progress: None,
 ) -> BuildSummary:
     """Decide again from the ledger of a build, without reading an image.
 
@@ -112,7 +120,7 @@ def report(out: str | Path) -> Path:
         plan = load_plan(space.out)
         if plan is None:
             raise OutputError(f"{space.out}: nothing measured here yet; run `mird build` first")
-        work = Pipeline(space, plan, config, lambda stage, done, total: None)
+        work = Pipeline(space, plan, config, lambda *progress: None)
         work.write_report(work.judged())
         return space.out / "report.html"
 
@@ -135,6 +143,18 @@ def completed(config: BuildConfig) -> BuildConfig:
     asked = [columns[x.column].meter for x in lines(config.policy) if x.enabled and x.column in columns]
     meters = tuple(dict.fromkeys([*config.measure.meters, *asked]))
     return config.model_copy(update={"measure": config.measure.model_copy(update={"meters": meters})})
+
+
+def with_triage(config: BuildConfig, specs: Sequence[SourceSpec]) -> BuildConfig:
+    """The configuration with `measure.triage` set, where it was left open: on where there are sources on the web."""
+    if config.measure.triage is not None or not any(spec.web for spec in specs):
+        return config
+    return config.model_copy(update={"measure": config.measure.model_copy(update={"triage": True})})
+
+
+def listing_of(config: BuildConfig) -> Listing:
+    """How lists of URLs are read."""
+    return Listing(config.sources.url_column, config.sources.where)
 
 
 def _with_sources(config: BuildConfig, sources: Sequence[str]) -> BuildConfig:

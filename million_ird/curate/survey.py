@@ -39,6 +39,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Table:
+    """A small table of the page, as text: columns from `numbers` on are numbers."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: int = 1
+
+
+@dataclass(frozen=True)
 class Survey:
     """All N rows of a run, as the report needs them.
 
@@ -63,6 +73,7 @@ class Survey:
         picture: row index -> a small JPEG of the input (long side <= `report.thumb_px`), None where it cannot be read.
         config: the resolved configuration, as YAML.
         facts: short facts for the page's head, label -> text.
+        tables: of what was fetched from the web; empty where nothing was.
     """
 
     title: str
@@ -80,3 +91,4 @@ class Survey:
     picture: Callable[[int], bytes | None]
     config: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    tables: Sequence[Table] = ()

@@ -20,6 +20,8 @@ OURS = (
     "build.yaml",
     "plan.json",
     "plan.parquet",
+    "crawl",
+    "store",
     "ledger",
     "spool",
     "cache",
@@ -34,8 +36,8 @@ OURS = (
 )
 """Everything that a build writes into its folder, besides the lock."""
 
-FREE = ("policy", "export", "report", "run", "seed")
-"""Sections that may change on the same ledger: they decide, write or draw, but don't measure."""
+FREE = ("policy", "export", "report", "run", "seed", "fetch")
+"""Sections that may change on the same ledger: they decide, write, draw or fetch, but don't measure."""
 
 
 class Workspace:

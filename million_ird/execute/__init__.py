@@ -18,8 +18,9 @@ a shard whose worker died is given to another worker, whole. A task with a `clos
 class Executor(Protocol):
     """Runs a task over shards; results come as they finish, in any order."""
 
-    def run(self, task: Task, shards: Iterable[int], progress: Progress) -> Iterator[tuple[int, Any]]:
-        """Yield (shard, result) for each shard; an exception that a task raises is raised here."""
+    def run(self, task: Task, shards: Iterable[int | None], progress: Progress) -> Iterator[tuple[int, Any]]:
+        """Yield (shard, result) for each shard; an exception that a task raises is raised here. A None among the
+        shards says that the next one is not ready yet: ask again in a moment."""
         ...
 
 

@@ -23,6 +23,9 @@ from million_ird.errors import MirdError
 DEATHS_WITHOUT_PROGRESS = 6
 """So many workers may die on one shard in a row without finishing an image before the run gives up."""
 
+ASK_AGAIN_SECONDS = 0.02
+"""How soon a source of shards that had none ready is asked again."""
+
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -39,11 +42,14 @@ class InlineExecutor:
     """Everything in this process, shard after shard: for file systems that other processes don't see (`memory://`)."""
 
     def run(
-        self, task: Callable[..., Any], shards: Iterable[int], progress: Callable[[int], None]
+        self, task: Callable[..., Any], shards: Iterable[int | None], progress: Callable[[int], None]
     ) -> Iterator[tuple[int, Any]]:
         try:
             for shard in shards:
-                yield shard, task(shard, progress)
+                if shard is None:
+                    time.sleep(ASK_AGAIN_SECONDS)
+                else:
+                    yield shard, task(shard, progress)
         finally:
             _close(task)
 
@@ -65,25 +71,28 @@ class LocalExecutor:
     on_death: Callable[[WorkerEvent], None] = field(default=lambda event: None)
 
     def run(
-        self, task: Callable[..., Any], shards: Iterable[int], progress: Callable[[int], None]
+        self, task: Callable[..., Any], shards: Iterable[int | None], progress: Callable[[int], None]
     ) -> Iterator[tuple[int, Any]]:
         """As `Executor.run`.
 
         Raises:
             MirdError: workers die on one shard again and again without finishing an image.
         """
-        queue = deque(shards)
+        queue = _Queue(shards)
         deaths: dict[int, int] = {}
         payload = pickle.dumps(task)
         pool: list[_Worker] = []
         try:
             while queue or any(worker.shard is not None for worker in pool):
-                while queue and len(pool) < self.workers:
-                    pool.append(_Worker.start(payload, self.logs / f"worker-{len(pool)}.log"))
                 for worker in pool:
-                    if queue and worker.shard is None:
-                        worker.give(queue.popleft())
-                wait([w.connection for w in pool if w.shard is not None], timeout=1.0)
+                    if worker.shard is None and (shard := queue.next()) is not None:
+                        worker.give(shard)
+                while len(pool) < self.workers and (shard := queue.next()) is not None:
+                    pool.append(_Worker.start(payload, self.logs / f"worker-{len(pool)}.log"))
+                    pool[-1].give(shard)
+                busy = [worker.connection for worker in pool if worker.shard is not None]
+                hungry = len(busy) < self.workers and bool(queue)
+                wait(busy, timeout=ASK_AGAIN_SECONDS if hungry else 1.0)
                 for index, worker in enumerate(pool):
                     if worker.shard is None:
                         continue
@@ -105,11 +114,39 @@ class LocalExecutor:
                                     f"the last one said: {event.said or 'nothing'}"
                                 )
                             self.on_death(event)
-                            queue.appendleft(shard)
+                            queue.put_back(shard)
                             pool[index] = _Worker.start(payload, worker.log)
         finally:
             for worker in pool:
                 worker.stop()
+
+
+class _Queue:
+    """Shards to be given out: those that came back first, then the others as they become ready. True until it ends."""
+
+    def __init__(self, shards: Iterable[int | None]) -> None:
+        self._shards = iter(shards)
+        self._back: deque[int] = deque()
+        self._ended = False
+
+    def __bool__(self) -> bool:
+        return bool(self._back) or not self._ended
+
+    def next(self) -> int | None:
+        """A shard, None where none is ready."""
+        if self._back:
+            return self._back.popleft()
+        if self._ended:
+            return None
+        try:
+            return next(self._shards)
+        except StopIteration:
+            self._ended = True
+            return None
+
+    def put_back(self, shard: int) -> None:
+        """Give it out once more."""
+        self._back.append(shard)
 
 
 @dataclass

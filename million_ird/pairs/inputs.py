@@ -93,5 +93,4 @@ def spec_as_json(spec: SourceSpec) -> dict[str, Any]:
 
 def spec_from_json(data: dict[str, Any]) -> SourceSpec:
     """And back."""
-    fields = {**data, "paths": tuple(data["paths"])}
-    return TableSpec(**fields) if "layout" in data else SourceSpec(**fields)
+    return (TableSpec if "layout" in data else SourceSpec).of(data)

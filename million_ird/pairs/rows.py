@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from million_ird.errors import BadImage, InputError
 from million_ird.records import Item
-from million_ird.sources import Source, SourceSpec
+from million_ird.sources import Source, SourceSpec, Web
 
 _FACTS = ("id", "uri", "patch_x", "patch_y")
 """Columns that say which image a row holds, where they are there."""
@@ -32,7 +32,7 @@ class TableSpec(SourceSpec):
 
     layout: Literal["parquet", "saved"] = "parquet"
 
-    def open(self, leave_out: str = "") -> Source:
+    def open(self, leave_out: str = "", web: Web | None = None) -> Source:
         if self.layout == "saved":
             from million_ird.pairs.saved import SavedSource
 

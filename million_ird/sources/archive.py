@@ -11,11 +11,11 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from million_ird.errors import BadImage
 from million_ird.records import Item
-from million_ird.sources.files import Files, printable
+from million_ird.sources.files import Files, failures, first_line, lost, printable, reading
 
 IMAGE_SUFFIXES = frozenset(
     ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "tif", "tiff", "avif", "heic", "heif"]
@@ -40,17 +40,25 @@ class TarSource:
         self._file: IO[bytes] | None = None
 
     def items(self, skipped: Counter[str]) -> Iterator[Item]:
-        """The members in the order of the archive."""
-        with self._files.open(self._path) as file:
-            yield from _tar_items(file, self.label, printable(self._path), self._path, skipped)
+        """The members in the order of the archive.
+
+        Raises:
+            InputError: the archive is gone, or cannot be reached.
+        """
+        with reading(self._files, os.fsdecode(self._path)), self._files.open(self._path) as file:
+            yield from _tar_items(_Archive(self.label, self._files, self._path), file, skipped)
 
     def read(self, item: Item, count: int = -1) -> bytes:
         """As `Source.read`."""
-        if self._file is None:
-            self._file = _opened(self._files, self._path)
         wanted = item.size if count < 0 else min(count, item.size)
-        self._file.seek(item.offset)
-        data = self._file.read(wanted)
+        try:
+            if self._file is None:
+                self._file = self._files.open(self._path)
+            self._file.seek(item.offset)
+            data = self._file.read(wanted)
+        except failures(self._files) as error:
+            self.close()  # what stopped in the middle does not go on
+            raise BadImage("unreadable", f"archive cannot be read: {first_line(error)}") from error
         if len(data) < wanted:
             raise BadImage("truncated", f"archive ends after {len(data)} of {item.size} bytes")
         return data
@@ -73,27 +81,24 @@ class ZipSource:
         self._archive: zipfile.ZipFile | None = None
 
     def items(self, skipped: Counter[str]) -> Iterator[Item]:
-        """The members in the order of the archive's directory."""
-        with self._files.open(self._path) as file:
-            yield from _zip_items(file, self.label, printable(self._path), self._path, skipped)
+        """The members in the order of the archive's directory; errors as `TarSource`."""
+        with reading(self._files, os.fsdecode(self._path)), self._files.open(self._path) as file:
+            yield from _zip_items(_Archive(self.label, self._files, self._path), file, skipped)
 
     def read(self, item: Item, count: int = -1) -> bytes:
         """As `Source.read`; "unreadable" also where the member is damaged, encrypted or packed by an unknown method."""
         try:
             if self._archive is None:
-                self._file = _opened(self._files, self._path)
+                self._file = self._files.open(self._path)
                 self._archive = zipfile.ZipFile(self._file)
             with self._archive.open(self._archive.infolist()[item.member]) as member:
                 return member.read(count)
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            EOFError,
-            RuntimeError,
-            NotImplementedError,
-            ValueError,
-            zlib.error,
-        ) as error:
+        except failures(self._files) as error:
+            self.close()
+            raise BadImage("unreadable", f"archive cannot be read: {first_line(error)}") from error
+        except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, LookupError, zlib.error) as error:
+            if self._archive is None:
+                self.close()
             status = "truncated" if isinstance(error, EOFError) else "unreadable"
             raise BadImage(status, f"archive member: {error or type(error).__name__}"[:200]) from error
 
@@ -104,25 +109,35 @@ class ZipSource:
             self._file = self._archive = None
 
 
-def _opened(files: Files, path: bytes) -> IO[bytes]:
-    try:
-        return files.open(path)
-    except OSError as error:
-        raise BadImage("unreadable", f"archive cannot be opened: {error.strerror or error}") from error
+class _Archive(NamedTuple):
+    """An archive that is listed."""
+
+    label: str
+    files: Files
+    path: bytes
+
+    @property
+    def name(self) -> str:
+        return printable(self.path)
+
+    def broken(self, detail: str) -> Item:
+        return Item(self.label, self.name, self.path, status="unreadable", detail=detail)
 
 
-def _tar_items(file: IO[bytes], source: str, name: str, path: bytes, skipped: Counter[str]) -> Iterator[Item]:
-    names = _Names(name)
+def _tar_items(of: _Archive, file: IO[bytes], skipped: Counter[str]) -> Iterator[Item]:
+    names = _Names(of.name)
     try:
         archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 (the file is the caller's)
     except tarfile.TarError as error:
-        yield Item(source, name, path, status="unreadable", detail=f"not an uncompressed tar archive: {error}")
+        yield of.broken(f"not an uncompressed tar archive: {error}")
         return
     members: list[tarfile.TarInfo] = []
     damage = ""
     try:
         members.extend(archive)
     except (tarfile.TarError, OSError) as error:
+        if lost(of.files, error):
+            raise
         damage = str(error)
     by_name = {member.name: member for member in members if member.isfile() and not _hidden(member.name)}
     sidecars = _sidecars(list(by_name))
@@ -139,20 +154,22 @@ def _tar_items(file: IO[bytes], source: str, name: str, path: bytes, skipped: Co
         status, detail = _refusal(member.name, member.issym() or member.islnk(), member.isfile())
         meta = _tar_meta(archive, [by_name[name] for name in sidecars.get(_key(member.name), [])])
         uri = names.uri(member.name)
-        yield Item(source, uri, path, index, member.offset_data, member.size, status, detail, meta)
+        yield Item(of.label, uri, of.path, index, member.offset_data, member.size, status, detail, meta)
     # tarfile stops without a word at a header it cannot read; a whole archive ends in zeros.
     file.seek(archive.offset)
     if damage or file.read(512).strip(b"\0"):
         detail = f"archive is damaged at byte {archive.offset}: {damage or 'what follows cannot be read'}"
-        yield Item(source, names.uri("?"), path, status="truncated", detail=detail)
+        yield Item(of.label, names.uri("?"), of.path, status="truncated", detail=detail)
 
 
-def _zip_items(file: IO[bytes], source: str, name: str, path: bytes, skipped: Counter[str]) -> Iterator[Item]:
-    names = _Names(name)
+def _zip_items(of: _Archive, file: IO[bytes], skipped: Counter[str]) -> Iterator[Item]:
+    names = _Names(of.name)
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        yield Item(source, name, path, status="unreadable", detail=f"not a zip archive: {error}")
+        if lost(of.files, error):
+            raise
+        yield of.broken(f"not a zip archive: {error}")
         return
     for index, member in enumerate(archive.infolist()):
         if member.is_dir():
@@ -164,7 +181,7 @@ def _zip_items(file: IO[bytes], source: str, name: str, path: bytes, skipped: Co
         status, detail = _refusal(member.filename, is_link, True)
         if not status and member.flag_bits & 1:
             status, detail = "unreadable", "archive member is encrypted"
-        yield Item(source, names.uri(member.filename), path, index, -1, member.file_size, status, detail)
+        yield Item(of.label, names.uri(member.filename), of.path, index, -1, member.file_size, status, detail)
 
 
 class _Names:

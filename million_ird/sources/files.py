@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections import Counter
@@ -27,11 +28,19 @@ class Files(Protocol):
     """A root folder on some file system."""
 
     def walk(self, skipped: Counter[str]) -> Iterator[Found]:
-        """All files below the root but hidden ones, sorted by path; what is passed over is counted in `skipped`."""
+        """All files below the root but hidden ones, sorted by path; what is passed over is counted in `skipped`.
+
+        Raises:
+            InputError: the file system cannot be reached.
+        """
         ...
 
     def open(self, path: bytes) -> IO[bytes]:
-        """Open one file by its relative path, seekable."""
+        """Open one file by its relative path, seekable.
+
+        Raises:
+            one of `failures`: it is gone, or cannot be read.
+        """
         ...
 
     def read(self, path: bytes, count: int = -1) -> bytes:
@@ -139,7 +148,8 @@ class RemoteFiles:
 
     def walk(self, skipped: Counter[str]) -> Iterator[Found]:
         root = self.root.rstrip("/")
-        listed = self.fs.find(root, detail=True)
+        with reading(self, f"{self.protocol}://{root}"):
+            listed = self.fs.find(root, detail=True)
         for name in sorted(listed):
             relative = name.removeprefix(root).lstrip("/")
             if any(part.startswith(".") for part in relative.split("/")):
@@ -153,11 +163,41 @@ class RemoteFiles:
     def read(self, path: bytes, count: int = -1) -> bytes:
         try:
             return cast(bytes, self.fs.cat_file(self._full(path), start=0, end=count if count >= 0 else None))
-        except (OSError, ValueError) as error:
-            raise BadImage("unreadable", f"cannot be read: {error}"[:200]) from error
+        except (ValueError, *failures(self)) as error:
+            raise BadImage("unreadable", f"cannot be read: {first_line(error)}") from error
 
     def _full(self, path: bytes) -> str:
         return f"{self.root.rstrip('/')}/{path.decode()}" if path else self.root
+
+
+def failures(files: Files) -> tuple[type[BaseException], ...]:
+    """What files raise when they cannot be reached."""
+    if isinstance(files, RemoteFiles) and files.protocol == "hf":
+        from million_ird.sources.hub import network_errors
+
+        return network_errors()
+    return (OSError,)
+
+
+def lost(files: Files, error: BaseException) -> bool:
+    """Whether it is the file system that failed, and not one file of it: only one that is elsewhere can be lost."""
+    known = isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError))
+    return not isinstance(files, LocalFiles) and isinstance(error, failures(files)) and not known
+
+
+@contextlib.contextmanager
+def reading(files: Files, path: str) -> Iterator[None]:
+    """Turns failures of the file system while a source is listed into one line: half a list must not become a plan."""
+    try:
+        yield
+    except failures(files) as error:
+        raise InputError(f"{printable(os.fsencode(path))}: cannot be read: {first_line(error)}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of the file system says, in 200 characters at most."""
+    said = getattr(error, "strerror", None) or str(error)
+    return (said.splitlines() or [type(error).__name__])[0][:200]
 
 
 class FolderSource:
@@ -175,18 +215,26 @@ class FolderSource:
         self._paths = paths
 
     def items(self, skipped: Counter[str]) -> Iterator[Item]:
-        """The files, sorted by path."""
+        """The files, sorted by path.
+
+        Raises:
+            InputError: the file system cannot be reached.
+        """
         for path, size, status, detail in self._files.walk(skipped) if self._paths is None else self._listed():
             yield Item(self.label, printable(path), path, size=size, status=status, detail=detail)
 
     def _listed(self) -> Iterator[Found]:
         for name in self._paths or ():
             path = os.fsencode(name)
-            try:
-                with self._files.open(path) as file:
-                    yield Found(path, file.seek(0, os.SEEK_END))
-            except OSError as error:
-                yield Found(path, -1, "unreadable", f"cannot be read: {error.strerror or error}")
+            with reading(self._files, name):
+                try:
+                    with self._files.open(path) as file:
+                        found = Found(path, file.seek(0, os.SEEK_END))
+                except OSError as error:
+                    if lost(self._files, error):
+                        raise
+                    found = Found(path, -1, "unreadable", f"cannot be read: {first_line(error)}")
+            yield found
 
     def read(self, item: Item, count: int = -1) -> bytes:
         """As `Source.read`."""

@@ -5,20 +5,30 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 from million_ird.errors import InputError
 from million_ird.records import Item
-from million_ird.sources.archive import TarSource, ZipSource
-from million_ird.sources.files import FolderSource, LocalFiles, RemoteFiles, printable
+from million_ird.sources.archive import IMAGE_SUFFIXES, TarSource, ZipSource
+from million_ird.sources.files import Files, FolderSource, LocalFiles, RemoteFiles, printable
+from million_ird.sources.seen import Seen
+from million_ird.sources.web.guard import SCHEMES, Refused, canonical, check_url, host_of
+from million_ird.sources.web.settings import Crawl, Fetch
+from million_ird.sources.web.store import StoreSource
 
-_ARCHIVES = {".tar": "tar", ".zip": "zip"}
+Kind = Literal["folder", "files", "tar", "zip", "rows", "list", "url", "site", "brought"]
+
+_ARCHIVES: dict[str, Kind] = {".tar": "tar", ".zip": "zip"}
+_LISTS = frozenset([".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".arrow"])
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
 _KNOWN = (
-    "folders, images, .tar and .zip archives, globs of these, and fsspec addresses of these (s3://, gs://, memory://)"
+    "folders, images, .tar and .zip archives, lists of URLs (.txt, .csv, .tsv, .jsonl, .parquet), globs of these, "
+    "fsspec addresses of these (s3://, gs://, memory://), https:// (an image, a list, an archive or a site), and "
+    "hf://datasets/ORG/NAME"
 )
 
 
@@ -45,66 +55,182 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Listing:
+    """How lists of URLs are read.
+
+    Attributes:
+        url_column: the column that holds them; "" = the first that is called like one.
+        where: a condition on the columns, "" = none.
+    """
+
+    url_column: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Web:
+    """What listing sources of the web takes.
+
+    Attributes:
+        fetch: limits and manners.
+        crawl: how far sites are followed.
+        folder: what is remembered of crawls.
+        seen: URLs of all lists of a plan.
+    """
+
+    fetch: Fetch
+    crawl: Crawl
+    folder: str
+    seen: Seen = field(default_factory=Seen)
+
+
+@dataclass(frozen=True)
 class SourceSpec:
     """One source, resolved: enough for any process to list or read it.
 
     Attributes:
         label: short name, unique within a run; the `source` column.
-        kind: "folder" = everything below root; "files" = the listed paths; "tar", "zip" = the one archive in paths.
+        kind: "folder" = everything below root; "files" = the listed paths; "tar", "zip" = the one archive in paths;
+            "rows" = tables that hold images; "list" = tables that hold URLs; "url" = images on the web; "site" = to be
+            crawled; "brought" = a list or an archive on the web, which is fetched before it is read.
         protocol: "" for the local file system, else fsspec's name for it.
-        root: absolute folder that paths are relative to.
-        paths: for all kinds but "folder": paths relative to root, os.fsdecode'd.
+        root: absolute folder that paths are relative to; of a site its first page, of what is brought its address.
+        paths: for all kinds but "folder" and "site": paths relative to root, os.fsdecode'd; of "url" the addresses.
+        listing: how a list is read.
+        licence: of all that does not name its own; "" = unknown.
     """
 
     label: str
-    kind: Literal["folder", "files", "tar", "zip"]
+    kind: Kind
     protocol: str
     root: str
     paths: tuple[str, ...] = ()
+    listing: Listing = Listing()
+    licence: str = ""
 
-    def open(self, leave_out: str = "") -> Source:
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> SourceSpec:
+        """From what `dataclasses.asdict` made of one."""
+        listing = Listing(**data.get("listing", {}))
+        return cls(**{**data, "paths": tuple(data["paths"]), "listing": listing})
+
+    @property
+    def web(self) -> bool:
+        """Whether its bytes are fetched from the web, into the run's store."""
+        return self.kind in ("list", "url", "site")
+
+    @property
+    def public(self) -> str:
+        """What others may know of where it lies: an address where it has one, else the label."""
+        if self.kind in ("site", "brought"):
+            return self.root
+        return f"hf://{self.root}" if self.protocol == "hf" else self.label
+
+    def open(self, leave_out: str = "", web: Web | None = None) -> Source:
         """The source itself.
 
         Args:
             leave_out: absolute path of a folder that is no part of it (the output of the run).
+            web: what listing a source of the web takes.
         """
-        files = RemoteFiles(self.protocol, self.root) if self.protocol else LocalFiles(self.root, leave_out)
+        if self.web:
+            return self._on_web(leave_out, web or Web(Fetch(), Crawl(), ""))
+        files = self._files(leave_out)
+        if self.kind == "rows":
+            from million_ird.sources.rowfiles import RowSource
+
+            return RowSource(self.label, files, self.paths)
         if self.kind == "tar":
             return TarSource(self.label, files, self.paths[0])
         if self.kind == "zip":
             return ZipSource(self.label, files, self.paths[0])
         return FolderSource(self.label, files, self.paths if self.kind == "files" else None)
 
+    def _files(self, leave_out: str) -> Files:
+        return RemoteFiles(self.protocol, self.root) if self.protocol else LocalFiles(self.root, leave_out)
 
-def resolve(sources: Sequence[str]) -> list[SourceSpec]:
+    def _on_web(self, leave_out: str, web: Web) -> Source:
+        from million_ird.sources.lists import ListSource
+
+        if self.kind == "site":
+            from million_ird.sources.web.site import SiteSource
+
+            return SiteSource(self.label, self.root, web.fetch, web.crawl, Path(web.folder))
+        if self.kind == "url":
+            return AddressSource(self.label, self.paths)
+        column, where = self.listing.url_column, self.listing.where
+        return ListSource(self.label, self._files(leave_out), self.paths, column, where, web.seen)
+
+
+def resolve(sources: Sequence[str], listing: Listing | None = None) -> list[SourceSpec]:
     """What each SOURCE of a command line means.
+
+    Args:
+        sources: as typed.
+        listing: how lists of URLs are read; None = nothing of the web is taken.
 
     Raises:
         InputError: missing, given twice, matching nothing, or of a kind that cannot be read.
     """
     if not sources:
-        raise InputError("no SOURCE given: name a folder, an image, an archive, a glob or an fsspec address")
+        raise InputError(f"no SOURCE given: name one of {_KNOWN}")
     specs: list[SourceSpec] = []
     for source in sources:
-        for spec in _remote(source) if "://" in source else _local(source):
+        for spec in _meant(source):
+            if spec.web and listing is None:
+                raise InputError(f"{source}: what lies on the web is read by `mird build` alone; build a dataset first")
+            if spec.kind == "list" and listing is not None:
+                spec = replace(spec, listing=listing)
             if any((s.protocol, s.root, s.paths) == (spec.protocol, spec.root, spec.paths) for s in specs):
                 raise InputError(f"{source}: this source is given twice; name it once")
             specs.append(_labelled(spec, specs))
     return specs
 
 
-class Reader:
-    """Bytes of items of several sources, in any order; keeps the source it read last open. One per process."""
+class AddressSource:
+    """Single images on the web.
 
-    def __init__(self, specs: Sequence[SourceSpec]) -> None:
+    Args:
+        label: of the source.
+        urls: canonical addresses.
+    """
+
+    def __init__(self, label: str, urls: Sequence[str]) -> None:
+        self.label = label
+        self._urls = urls
+
+    def items(self, skipped: Counter[str]) -> Iterator[Item]:
+        """One for each address."""
+        for url in self._urls:
+            yield Item(self.label, url, b"")
+
+    def read(self, item: Item, count: int = -1) -> bytes:
+        """There is nothing to read: an address is fetched."""
+        raise NotImplementedError("the bytes of a URL are fetched, not read")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Reader:
+    """Bytes of items of several sources, in any order; keeps the source it read last open. One per process.
+
+    Args:
+        specs: the sources.
+        store: folder of what was fetched from the web; None where no source is there.
+    """
+
+    def __init__(self, specs: Sequence[SourceSpec], store: Path | None = None) -> None:
         self._specs = {spec.label: spec for spec in specs}
+        self._store = store
         self._open: Source | None = None
 
     def read(self, item: Item, count: int = -1) -> bytes:
         """As `Source.read` of the item's source."""
         if self._open is None or self._open.label != item.source:
             self.close()
-            self._open = self._specs[item.source].open()
+            spec = self._specs[item.source]
+            self._open = StoreSource(spec.label, self._store) if spec.web and self._store else spec.open()
         return self._open.read(item, count)
 
     def __enter__(self) -> Reader:
@@ -120,10 +246,47 @@ class Reader:
             self._open = None
 
 
+def _meant(source: str) -> Iterator[SourceSpec]:
+    protocol = source.partition("://")[0].lower() if "://" in source else ""
+    if protocol in SCHEMES:
+        return _address(source)
+    if protocol == "hf":
+        return _hub(source)
+    return _remote(source) if protocol else _local(source)
+
+
+def _address(source: str) -> Iterator[SourceSpec]:
+    """A web address: an image, a list or an archive by how it ends, else a site."""
+    try:
+        check_url(url := canonical(source))
+    except Refused as refused:
+        raise InputError(f"{source}: {refused}") from None
+    name = PurePosixPath(urlsplit(url).path).name
+    suffix = PurePosixPath(name.lower()).suffix
+    if suffix.lstrip(".") in IMAGE_SUFFIXES:
+        yield SourceSpec("", "url", "", host_of(url), (url,))
+    elif suffix in _LISTS or suffix in _ARCHIVES:
+        yield SourceSpec("", "brought", "", url, (name,))
+    elif name.lower().endswith(_PACKED):
+        yield _one_file("", "", name)
+    else:
+        yield SourceSpec("", "site", "", url)
+
+
+def _hub(source: str) -> Iterator[SourceSpec]:
+    from million_ird.sources.hub import resolve_hub
+
+    for found in resolve_hub(source):
+        yield SourceSpec("", found.kind, "hf", found.root, found.paths, licence=found.licence)
+
+
 def _local(source: str) -> Iterator[SourceSpec]:
     path = Path(source).expanduser()
     if path.is_dir():
-        yield SourceSpec("", "folder", "", str(path.absolute()))
+        from million_ird.sources.rowfiles import dataset_files
+
+        rows = dataset_files(path)
+        yield SourceSpec("", "rows" if rows else "folder", "", str(path.absolute()), tuple(rows or ()))
     elif path.is_file():
         yield _one_file("", path.absolute().parent.as_posix(), path.name)
     elif glob.has_magic(source):
@@ -139,8 +302,7 @@ def _local_glob(pattern: str) -> Iterator[SourceSpec]:
     paths = [Path(match).absolute() for match in matches]
     fixed = Path(*_before_magic(Path(pattern).absolute().parts))
     files = [p.relative_to(fixed).as_posix() for p in paths if p.is_file() and p.suffix.lower() not in _ARCHIVES]
-    if files:
-        yield SourceSpec("", "files", "", str(fixed), tuple(files))
+    yield from _grouped("", str(fixed), files)
     for path in paths:
         if path.is_file() and path.suffix.lower() in _ARCHIVES:
             yield _one_file("", path.parent.as_posix(), path.name)
@@ -149,11 +311,20 @@ def _local_glob(pattern: str) -> Iterator[SourceSpec]:
         yield from (SourceSpec("", "folder", "", str(folder)) for folder in folders)
 
 
+def _grouped(protocol: str, root: str, paths: Sequence[str]) -> Iterator[SourceSpec]:
+    """The files that a pattern matches, archives apart: tables of images, lists of URLs, and all others."""
+    from million_ird.sources.batches import tables_of
+
+    rows, lists, others = tables_of(RemoteFiles(protocol, root) if protocol else LocalFiles(root), paths)
+    kinds: tuple[tuple[Kind, list[str]], ...] = (("files", others), ("rows", rows), ("list", lists))
+    yield from (SourceSpec("", kind, protocol, root, tuple(found)) for kind, found in kinds if found)
+
+
 def _remote(source: str) -> Iterator[SourceSpec]:
     import fsspec
 
     protocol, _, address = source.partition("://")
-    if protocol in ("http", "https", "hf") or protocol not in fsspec.available_protocols():
+    if protocol not in fsspec.available_protocols():
         raise InputError(f"{source}: cannot read this kind of source; this version reads {_KNOWN}")
     fs = RemoteFiles(protocol, address).fs
     try:
@@ -187,10 +358,13 @@ def _one_file(protocol: str, root: str, name: str) -> SourceSpec:
         raise InputError(
             f"{name}: compressed archives cannot be read in place; unpack it, or repack it as .tar or .zip"
         )
-    if lower.endswith((".txt", ".csv", ".tsv", ".jsonl", ".parquet")):
-        raise InputError(f"{name}: cannot read this kind of source; this version reads {_KNOWN}")
-    kind = _ARCHIVES.get(PurePosixPath(lower).suffix, "files")
-    return SourceSpec("", kind, protocol, root, (name,))  # type: ignore[arg-type]
+    suffix = PurePosixPath(lower).suffix
+    if suffix in _LISTS:
+        from million_ird.sources.batches import is_image_table
+
+        files = RemoteFiles(protocol, root) if protocol else LocalFiles(root)
+        return SourceSpec("", "rows" if is_image_table(files, name) else "list", protocol, root, (name,))
+    return SourceSpec("", _ARCHIVES.get(suffix, "files"), protocol, root, (name,))
 
 
 def _before_magic(parts: Sequence[str]) -> list[str]:
@@ -203,13 +377,16 @@ def _before_magic(parts: Sequence[str]) -> list[str]:
 
 
 def _labelled(spec: SourceSpec, others: Sequence[SourceSpec]) -> SourceSpec:
-    archive = spec.kind in ("tar", "zip")
-    base = printable(
-        os.fsencode(spec.paths[0] if archive else PurePosixPath(Path(spec.root).as_posix()).name or "root")
-    )
+    if spec.kind == "site":
+        name = host_of(spec.root)
+    elif spec.kind in ("tar", "zip", "list", "brought"):
+        name = spec.paths[0]
+    else:
+        name = PurePosixPath(Path(spec.root).as_posix()).name.partition("@")[0] or "root"
+    base = printable(os.fsencode(name))
     taken = {other.label for other in others}
     label, count = base, 1
     while label in taken:
         count += 1
         label = f"{base}-{count}"
-    return SourceSpec(label, spec.kind, spec.protocol, spec.root, spec.paths)
+    return replace(spec, label=label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
@@ -62,6 +63,7 @@ def _facts(survey: Survey, judged_by: NDArray[np.int64]) -> dict[str, Any]:
     return {
         "title": survey.title,
         "facts": list(survey.facts.items()),
+        "tables": [asdict(table) for table in survey.tables],
         "config": survey.config,
         "reasons": reasons,
         "counts": np.bincount(survey.codes, minlength=len(reasons) + 1).tolist(),

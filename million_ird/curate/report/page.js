@@ -12,6 +12,15 @@ function makeHead() {
   byId("totals").append(tile("inputs", inputs), tile("kept", data.counts[KEPT]), tile("dropped", inputs - data.counts[KEPT]));
 }
 
+/** What was fetched: failure classes, signals, hosts. */
+function makeWeb() {
+  byId("web").hidden = !data.tables.length;
+  byId("web").append(...data.tables.flatMap(({ title, head, rows, numbers }) => {
+    const line = (tag, cells) => h("tr", {}, ...cells.map((text, index) => h(tag, index >= numbers ? { class: "number" } : {}, text)));
+    return [h("h3", {}, title), h("table", { class: "plain" }, h("thead", {}, line("th", head)), h("tbody", {}, ...rows.map((row) => line("td", row))))];
+  }));
+}
+
 /** The cascade as a table; a rule that drops nothing is folded away until asked for. */
 function makeFunnel(change) {
   const body = byId("funnel").tBodies[0];
@@ -124,6 +133,7 @@ function start() {
     for (const box of document.querySelectorAll("[data-switch]")) box.checked = state.on[box.dataset.switch];
   }
   makeHead();
+  makeWeb();
   views.push(makeFunnel(change), makeDock(change));
   const ruled = (index) => lines.some((line) => line.column === index);
   const order = [...data.columns.keys()].sort((a, b) => ruled(b) - ruled(a)); // those with a line come first
