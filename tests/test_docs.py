@@ -29,3 +29,12 @@ def test_links_in_the_documentation_lead_somewhere():
     for page in [*root.glob("*.md"), *DOCS.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_setting_of_the_web_is_explained():
+    from million_ird.sources.web.settings import Crawl, Fetch
+
+    text = DOCS.with_name("web.md").read_text(encoding="utf-8")
+    for section, model in (("fetch", Fetch), ("crawl", Crawl)):
+        for name in model.model_fields:
+            assert f"`{name}`" in text or f"`{section}.{name}`" in text, name

@@ -23,7 +23,7 @@ class WebFacts:
         hosts: host -> inputs fetched, of the largest.
         all_hosts: how many there were.
         first, last: when, UTC, ISO 8601.
-        obeyed: whether robots.txt and opt-out signals were.
+        disobeyed: inputs that were fetched without asking robots.txt and opt-out signals.
     """
 
     inputs: int
@@ -34,7 +34,7 @@ class WebFacts:
     all_hosts: int
     first: str
     last: str
-    obeyed: bool
+    disobeyed: int
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def _web(web: WebFacts) -> str:
     manners = (
         "robots.txt (RFC 9309) and opt-out signals (X-Robots-Tag, meta tags, tdm-reservation, Content-Usage) were "
         "obeyed."
-        if web.obeyed
-        else "**robots.txt and opt-out signals were NOT obeyed: `fetch.obey` was switched off.**"
+        if not web.disobeyed
+        else f"**robots.txt and opt-out signals were NOT obeyed for {web.disobeyed:,} of them: `fetch.obey` was off.**"
     )
     counted = [("not fetched", web.errors), ("said by owners", web.signals), ("hosts with the most images", web.hosts)]
     lists = [

@@ -85,7 +85,7 @@ def estimate(sources: Sequence[str | Path], config: BuildConfig | Mapping[str, A
         items = all_items(listed, skipped, "", Web(config.fetch, config.crawl, folder))
         inputs, known_bytes, on_web, sample = _sampled(islice(items, config.sources.limit), listed, config.seed)
         if not inputs:
-            raise InputError(nothing(config, skipped))
+            raise InputError(nothing(paths, skipped))
         sample, requests, received, waited = fetch_sample(sample, listed, config, Path(folder))
         measurer = Measurer(tuple(listed), config, Path(folder))
         with measurer.reader:

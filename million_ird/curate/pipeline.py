@@ -263,14 +263,14 @@ class Pipeline:
             columns={name: column.help for name, column in measurement_columns(self.config).items()},
             config=public(self.config),
             version=__version__,
-            web=_web_facts(web, self.config) if (web := self._traffic()) else None,
+            web=_web_facts(web) if (web := self._traffic()) else None,
         )
 
 
-def _web_facts(web: Traffic, config: BuildConfig) -> WebFacts:
+def _web_facts(web: Traffic) -> WebFacts:
     hosts = {host.name: host.fetched for host in web.largest}
     return WebFacts(
-        web.inputs, web.fetched, web.errors, web.signals, hosts, web.hosts, web.first, web.last, config.fetch.obey
+        web.inputs, web.fetched, web.errors, web.signals, hosts, web.hosts, web.first, web.last, web.disobeyed
     )
 
 

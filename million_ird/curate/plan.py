@@ -78,17 +78,17 @@ def make_plan(out: Path, config: BuildConfig, specs: Sequence[SourceSpec]) -> Pl
     count = _write(out / _LISTED, items, _CHUNK)
     if not count:
         (out / _LISTED).unlink()
-        raise InputError(nothing(config, skipped))
+        raise InputError(nothing(config.sources.paths, skipped))
     plan = Plan(specs, count, config.run.shard_size or shard_size(count), dict(skipped))
     _regroup(out / _LISTED, plan.shard_size)
     write_json(out / PLAN, _as_json(plan))
     return plan
 
 
-def nothing(config: BuildConfig, skipped: Mapping[str, int]) -> str:
+def nothing(paths: Sequence[str], skipped: Mapping[str, int]) -> str:
     """That there are no inputs, and what became of what there was."""
     passed = "; ".join(f"{count} {kind}" for kind, count in skipped.items())
-    return f"no inputs in {', '.join(config.sources.paths)}" + (f" (passed over: {passed})" if passed else "")
+    return f"no inputs in {', '.join(paths)}" + (f" (passed over: {passed})" if passed else "")
 
 
 def _write(path: Path, items: Iterator[Item], group: int) -> int:
@@ -121,7 +121,8 @@ def all_items(
     """The inputs of all sources, one after the other."""
     for spec in specs:
         for item in spec.open(leave_out, web).items(skipped):
-            yield _licensed(item, spec.licence) if spec.licence else item
+            # The licence of a list of URLs is the list's, not that of the pictures it points to.
+            yield _licensed(item, spec.licence) if spec.licence and not spec.web else item
 
 
 def _licensed(item: Item, licence: str) -> Item:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from million_ird.config import Config, merge, parse_sets, read_yaml, validate
 from million_ird.errors import ConfigError
@@ -31,6 +31,11 @@ class Sources(Config):
     where: str = ""
     """Of lists of URLs: what their columns have to say before anything is requested, for example
     "width >= 1024 and pwatermark < 0.3"."""
+
+    @field_validator("url_column", "where", mode="before")
+    @classmethod
+    def _nothing(cls, value: Any) -> Any:
+        return "" if value is None else value  # what `--set sources.where=` says
 
 
 class Measure(Config):

@@ -11,7 +11,7 @@ from pathlib import Path
 from million_ird.sources.web.store import index_rows
 
 SHOWN_HOSTS = 20
-_COLUMNS = ("host", "error", "size", "received", "requests", "seconds", "at", "signals", "facts", "offset")
+_COLUMNS = ("host", "error", "size", "received", "requests", "seconds", "at", "signals", "obeyed", "facts", "offset")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Traffic:
         requests: made, robots.txt not counted.
         received: bytes.
         saved: bytes of files whose head was enough.
+        disobeyed: inputs for which robots.txt and signals were not asked.
         first, last: when, UTC, ISO 8601.
     """
 
@@ -54,6 +55,7 @@ class Traffic:
     requests: int
     received: int
     saved: int
+    disobeyed: int
     first: str
     last: str
 
@@ -63,11 +65,11 @@ def traffic(store: Path, shards: Sequence[int]) -> Traffic:
     errors: Counter[str] = Counter()
     signals: Counter[str] = Counter()
     hosts: dict[str, list[float]] = {}
-    judged = requests = received = saved = 0
+    judged = requests = received = saved = disobeyed = 0
     first, last = "9", ""
     for shard in shards:
         for row in index_rows(store, shard, _COLUMNS):
-            if not row["at"]:  # of a source that is not on the web
+            if not row["error"] and not row["facts"] and row["offset"] < 0:  # of a source that is not on the web
                 continue
             errors[row["error"]] += 1
             if row["facts"] and not row["error"]:
@@ -79,8 +81,10 @@ def traffic(store: Path, shards: Sequence[int]) -> Traffic:
             entry[1] += not row["error"]
             entry[2] += row["seconds"]
             requests += row["requests"]
+            disobeyed += bool(row["requests"]) and not row["obeyed"]
             received += row["received"]
-            first, last = min(first, row["at"]), max(last, row["at"])
+            if row["at"]:
+                first, last = min(first, row["at"]), max(last, row["at"])
     fetched = errors.pop("", 0)
     inputs = fetched + errors.total()
     all_hosts = [Host(name, int(n), int(good), total / n) for name, (n, good, total) in hosts.items()]
@@ -97,6 +101,7 @@ def traffic(store: Path, shards: Sequence[int]) -> Traffic:
         requests=requests,
         received=received,
         saved=saved,
-        first=first if inputs else "",
+        disobeyed=disobeyed,
+        first=first if last else "",
         last=last,
     )

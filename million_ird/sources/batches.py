@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,12 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from million_ird.errors import InputError
-from million_ird.sources.columns import holds_values, image_columns, url_column
+from million_ird.sources.columns import holds_values, image_columns, plain, url_column
 from million_ird.sources.files import Files, printable, reading
 from million_ird.sources.linefiles import BadList, Batch, TableBatch, csv_rows, json_rows, text_rows
 
 SUFFIXES = frozenset([".txt", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"])
 """Of files that can be lists."""
+_URL = re.compile(r"\s*[a-z]+://\S+\s*", re.IGNORECASE)
 _ROWS = 8192
 
 
@@ -67,23 +69,37 @@ def is_image_table(files: Files, path: str) -> bool:
     return _suffix(path) == ".arrow" or (_suffix(path) == ".parquet" and bool(columns_of(files, path).images))
 
 
-def tables_of(files: Files, paths: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+def tables_of(files: Files, paths: Sequence[str], alone: bool) -> tuple[list[str], list[str], list[str]]:
     """Paths that a pattern matches as (tables that hold images, lists of URLs, all others), each in the same order.
-
-    Where other files are matched too, a table without a column of URLs is one of them: notes beside the images.
 
     Args:
         files: the folder they lie in.
         paths: os.fsdecode'd, relative to it.
+        alone: whether nothing else is meant by the pattern. Then each table without images is taken for a list; beside
+            images, only one whose first row has a URL: there may be notes and labels too.
 
     Raises:
         InputError: a table is gone, or cannot be reached.
     """
     tables = [path for path in paths if _suffix(path) in (*SUFFIXES, ".arrow")]
-    alone = len(tables) == len(paths)
+    alone = alone and len(tables) == len(paths)
     rows = [path for path in tables if is_image_table(files, path)]
-    lists = [path for path in tables if path not in rows and (alone or is_list(columns_of(files, path)))]
-    return rows, lists, [path for path in paths if path not in rows and path not in lists]
+    left = set(tables) - set(rows)
+    lists = [path for path in tables if path in left and (alone or _has_url(files, path))]
+    known = {*rows, *lists}
+    return rows, lists, [path for path in paths if path not in known]
+
+
+def _has_url(files: Files, path: str) -> bool:
+    try:
+        batch = next(batches(files, path, Counter(), 64), None)
+    except BadList:
+        return False
+    column = url_column(batch.names) if batch is not None and not batch.damage else ""
+    if batch is None or not column:
+        return False
+    values = (value for value in plain(batch.column(column)).to_pylist() if value)
+    return bool(_URL.fullmatch(str(next(values, ""))))
 
 
 def is_list(columns: Columns) -> bool:

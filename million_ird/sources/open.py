@@ -301,21 +301,22 @@ def _local_glob(pattern: str) -> Iterator[SourceSpec]:
         raise InputError(f"{pattern}: the pattern matches nothing")
     paths = [Path(match).absolute() for match in matches]
     fixed = Path(*_before_magic(Path(pattern).absolute().parts))
-    files = [p.relative_to(fixed).as_posix() for p in paths if p.is_file() and p.suffix.lower() not in _ARCHIVES]
-    yield from _grouped("", str(fixed), files)
-    for path in paths:
-        if path.is_file() and path.suffix.lower() in _ARCHIVES:
+    files = [path for path in paths if path.is_file()]
+    plain = [path.relative_to(fixed).as_posix() for path in files if path.suffix.lower() not in _ARCHIVES]
+    yield from _grouped("", str(fixed), plain, alone=len(plain) == len(files))
+    for path in files:
+        if path.suffix.lower() in _ARCHIVES:
             yield _one_file("", path.parent.as_posix(), path.name)
     folders = [path for path in paths if path.is_dir()]
-    if not files:  # `photos/*` means the files; `shoot-*` that matches folders alone means the folders
+    if not plain:  # `photos/*` means the files; `shoot-*` that matches folders alone means the folders
         yield from (SourceSpec("", "folder", "", str(folder)) for folder in folders)
 
 
-def _grouped(protocol: str, root: str, paths: Sequence[str]) -> Iterator[SourceSpec]:
+def _grouped(protocol: str, root: str, paths: Sequence[str], alone: bool) -> Iterator[SourceSpec]:
     """The files that a pattern matches, archives apart: tables of images, lists of URLs, and all others."""
     from million_ird.sources.batches import tables_of
 
-    rows, lists, others = tables_of(RemoteFiles(protocol, root) if protocol else LocalFiles(root), paths)
+    rows, lists, others = tables_of(RemoteFiles(protocol, root) if protocol else LocalFiles(root), paths, alone)
     kinds: tuple[tuple[Kind, list[str]], ...] = (("files", others), ("rows", rows), ("list", lists))
     yield from (SourceSpec("", kind, protocol, root, tuple(found)) for kind, found in kinds if found)
 

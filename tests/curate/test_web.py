@@ -222,7 +222,9 @@ def test_a_dead_host_is_given_up_and_the_others_go_on(web, tmp_path):
         assert found[-3:] == [None] * 3
         assert found.count("host_down") > 40
         assert dead.connections <= 12
-    assert "NOT obeyed" in (tmp_path / "out" / "dataset" / "README.md").read_text()
+    obeying = settings(web, fetch={**fetch, "obey": True}, policy={"resolution": {"min_side": 97}})
+    build([listed(tmp_path, urls)], tmp_path / "out", obeying)
+    assert "NOT obeyed for" in (tmp_path / "out" / "dataset" / "README.md").read_text()
 
 
 def test_a_shard_of_which_nothing_comes_is_closed(web, tmp_path):

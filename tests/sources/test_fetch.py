@@ -8,11 +8,13 @@ import time
 import pytest
 
 from million_ird.records import Header
+from million_ird.sources.web import fetcher
 from million_ird.sources.web.answer import Answer, heals, heals_later, status_of
 from million_ird.sources.web.fetcher import HEAD_BYTES, Fetcher
 from million_ird.sources.web.guard import Refused, canonical, check_url, host_of, public, user_agent
 from million_ird.sources.web.lanes import Lanes
 from million_ird.sources.web.settings import Fetch
+from tests.sources.test_robots import GOOGLE
 from tests.sources.webserver import Trap, WebServer, file, first, jpeg, later, menu, numbered, redirect
 
 SMALL, BIG = jpeg(0), jpeg(2, 800, 600, 90)
@@ -314,6 +316,26 @@ def test_robots_txt_goes_first_is_asked_once_and_counts_at_redirects_too():
         assert not web.asked("b.test", "/1.jpg")
         (answer,) = fetch(rules(web, obey=False), urls[2])
         assert answer.error == ""
+
+
+def test_google_s_cases_hold_end_to_end(monkeypatch):
+    """Each file on a host of its own, each URL fetched for real, under the agent that the case is about."""
+    with WebServer() as web:
+        wrong, expected = [], {}
+        for number, (promise, text, agent, verdicts) in enumerate(GOOGLE):
+            web.robots(f"case{number}.test", text)
+            web.add(f"case{number}.test", "/*", file(SMALL))
+            for verdict in verdicts.split():
+                url = canonical(web.url(f"case{number}.test", verdict[1:]))
+                expected[agent, url] = (promise, "" if verdict[0] == "+" else "robots")
+        for agent in {agent for agent, _ in expected}:
+            monkeypatch.setattr(fetcher, "TOKEN", agent)
+            urls = [url for name, url in expected if name == agent]
+            for url, answer in zip(urls, fetch(rules(web), *urls), strict=True):
+                if answer.error != expected[agent, url][1]:
+                    wrong.append((*expected[agent, url], url, answer.error))
+        assert not wrong
+        assert len(expected) > 150
 
 
 def test_hosts_that_cannot_be_reached_are_called_so_and_not_robots():

@@ -36,6 +36,7 @@ class Answer:
         at: when, UTC, ISO 8601.
         headers: of the response, those of interest.
         signals: what was said about use, obeyed or not.
+        obeyed: whether robots.txt and signals decided with.
         wait: seconds that a Retry-After asks for, 0 = none.
         delay: seconds between requests that robots.txt asks for, 0 = none.
     """
@@ -52,6 +53,7 @@ class Answer:
     at: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     signals: tuple[str, ...] = ()
+    obeyed: bool = True
     wait: float = 0.0
     delay: float = 0.0
 

@@ -228,7 +228,8 @@ class _Crowd:
         for place in wanted:
             item = items[place]
             if item.status or item.source not in self._work.web:
-                writer.add(place, Answer())
+                # What is wrong with a URL as it stands is its class; other sources only keep their place.
+                writer.add(place, Answer(item.detail if item.source in self._work.web else ""))
                 home.left -= 1
             else:
                 site = self._work.web[item.source]

@@ -126,6 +126,7 @@ class Fetcher:
             received=visit.received,
             requests=visit.requests,
             signals=tuple(dict.fromkeys(visit.signals)),
+            obeyed=self.rules.obey,
             delay=visit.delay,
             headers=visit.headers,
             size=answer.size if answer.size >= 0 else visit.size,

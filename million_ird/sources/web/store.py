@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         ("at", pa.string()),
         ("headers", pa.string()),
         ("signals", pa.string()),
+        ("obeyed", pa.bool_()),
     ]
 )
 """`error` "" with `offset` >= 0: the bytes lie in `tar`; with `facts`: the head was enough, no bytes are kept."""
@@ -171,6 +172,7 @@ def index_row(item: Item, answer: Answer) -> Row:
         "at": answer.at,
         "headers": json.dumps(dict(answer.headers), ensure_ascii=False) if answer.headers else "",
         "signals": json.dumps(list(answer.signals), ensure_ascii=False) if answer.signals else "",
+        "obeyed": answer.obeyed,
     }
 
 
