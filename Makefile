@@ -20,11 +20,14 @@ setup: .venv/.ready
 demo: setup
 	$(BIN)/python examples/demo.py demo
 
+# One process per core, one thread each: two that share a core's threads would only wait for each other.
+test test-all: export OMP_NUM_THREADS = 1
+
 test: setup
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n logical --dist loadfile -m "not slow"
 
 test-all: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --dist loadfile
 
 check: setup
 	$(BIN)/ruff check

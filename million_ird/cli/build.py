@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from million_ird.cli.output import ConfigFile, Json, Output, Quiet, Sets, Verbose, table
+from million_ird.cli.output import ConfigFile, Executor, Json, Output, Quiet, RayAddress, Sets, Verbose, table
 
 if TYPE_CHECKING:
     from million_ird.curate.estimate import Estimate
@@ -23,12 +23,6 @@ class Preset(StrEnum):
     photos = "photos"
     lsdir = "lsdir"
     million_ird = "million-ird"
-
-
-class ExecutorName(StrEnum):
-    """Where the work is done."""
-
-    local = "local"
 
 
 def command(
@@ -47,7 +41,8 @@ def command(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes; default: one per core.", show_default=False)
     ] = None,
-    executor: Annotated[ExecutorName, typer.Option(help="Where the work is done.")] = ExecutorName.local,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Take the first N inputs only.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what a former build left in DIR first.")] = False,
     retry_failed: Annotated[
@@ -70,6 +65,10 @@ def command(
         overrides = [*(sets or [])]
         if workers is not None:
             overrides.append(f"run.workers={workers}")
+        if executor is not None:
+            overrides.append(f"run.executor={executor.value}")
+        if ray_address is not None:
+            overrides.append(f"run.ray_address={ray_address}")
         if limit is not None:
             overrides.append(f"sources.limit={limit}")
         if allow_private_hosts:

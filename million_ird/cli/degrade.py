@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from million_ird.cli.output import Json, Output, Quiet, Verbose, table
+from million_ird.cli.output import Executor, Json, Output, Quiet, RayAddress, Verbose, table
 
 if TYPE_CHECKING:
     from million_ird.pairs.estimate import Estimate
@@ -63,6 +63,8 @@ def command(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes; default: one per core.", show_default=False)
     ] = None,
+    executor: Executor = None,
+    ray_address: RayAddress = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Take the first N images only.")] = None,
     virtual: Annotated[bool, typer.Option("--virtual", help="Write traces and no pixels.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete what a former run left in DIR first.")] = False,
@@ -106,6 +108,8 @@ def command(
             "limit": limit,
             "virtual": virtual or None,
             "run.workers": workers,
+            "run.executor": executor.value if executor else None,
+            "run.ray_address": ray_address,
         }
         overrides = [f"{name}={js.dumps(value)}" for name, value in given.items() if value is not None]
         settings = load_config(config, [*(sets or []), *overrides])

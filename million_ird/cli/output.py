@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +22,20 @@ ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set one key, for example policy.blur.min=80.")
 ]
+RayAddress = Annotated[
+    str | None, typer.Option(metavar="A", help="Ray cluster: auto, ray://HOST:PORT; default: one of this machine.")
+]
 EVERY_SECONDS = 5.0
+
+
+class ExecutorName(StrEnum):
+    """Where the work is done."""
+
+    local = "local"
+    ray = "ray"
+
+
+Executor = Annotated[ExecutorName | None, typer.Option(help="Where the work is done.", show_default="local")]
 
 
 class Output:

@@ -30,7 +30,7 @@ from million_ird.curate.settings import BuildConfig
 from million_ird.curate.summary import BuildSummary
 from million_ird.curate.traffic import Traffic, traffic
 from million_ird.curate.workspace import Workspace, public, without_folders
-from million_ird.execute import Executor, InlineExecutor, LocalExecutor, WorkerEvent
+from million_ird.execute import Executor, WorkerEvent, make
 from million_ird.sources import Reader
 from million_ird.sources.web.answer import heals_later
 from million_ird.sources.web.store import index_rows
@@ -138,14 +138,17 @@ class Pipeline:
         yield from self._executor(stage, count).run(task, shards, progress)
 
     def _executor(self, stage: str, shards: int) -> Executor:
-        wanted = self.config.run.workers
-        workers = min(os.cpu_count() or 1 if wanted is None else wanted, shards)
-        # What lies in the memory of this process is seen by no other; and one file of images that were decoded before
-        # needs no process of its own.
-        alone = stage == "export" and workers == 1
-        if workers == 0 or alone or any(spec.protocol == "memory" for spec in self.plan.sources):
-            return InlineExecutor()
-        return LocalExecutor(workers, self.config.limits.seconds_per_image, self.out / "logs", self._on_death)
+        run = self.config.run
+        workers = run.workers
+        if run.executor == "local":
+            workers = min(os.cpu_count() or 1 if workers is None else workers, shards)
+            # One file of images that were decoded before needs no process of its own.
+            if stage == "export" and workers == 1:
+                workers = 0
+        if any(spec.protocol == "memory" for spec in self.plan.sources):
+            workers = 0  # what lies in the memory of this process is seen by no other
+        seconds = self.config.limits.seconds_per_image
+        return make(run.executor, workers, run.ray_address, seconds, self.out / "logs", self._on_death)
 
     def _on_death(self, event: WorkerEvent) -> None:
         self.space.event("worker died", "warning", shard=event.shard, why=event.why, said=without_folders(event.said))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
+from million_ird.errors import InputError
 from million_ird.execute.local import InlineExecutor, LocalExecutor, WorkerEvent
 
 Progress = Callable[[int], None]
@@ -24,4 +28,36 @@ class Executor(Protocol):
         ...
 
 
-__all__ = ["Executor", "InlineExecutor", "LocalExecutor", "Progress", "Task", "WorkerEvent"]
+def make(
+    kind: Literal["local", "ray"],
+    workers: int | None,
+    address: str | None,
+    stall_seconds: float,
+    logs: Path,
+    on_death: Callable[[WorkerEvent], None],
+) -> Executor:
+    """An executor by name.
+
+    Args:
+        kind: "local" = processes of this machine, "ray" = tasks of a cluster.
+        workers: how many at a time; 0 = in this process; None = one per core.
+        address: of the cluster.
+        stall_seconds: a worker that finishes no image for so long is killed.
+        logs: folder for what local workers write to standard error.
+        on_death: called when a worker dies.
+
+    Raises:
+        InputError: Ray is not installed.
+    """
+    if workers == 0:
+        return InlineExecutor()
+    if kind == "local":
+        return LocalExecutor(workers or os.cpu_count() or 1, stall_seconds, logs, on_death)
+    if find_spec("ray") is None:
+        raise InputError('--executor ray: needs Ray: pip install "million-ird[ray]"')
+    from million_ird.execute.ray import RayExecutor
+
+    return RayExecutor(workers, address, stall_seconds, on_death)
+
+
+__all__ = ["Executor", "InlineExecutor", "LocalExecutor", "Progress", "Task", "WorkerEvent", "make"]

@@ -78,7 +78,7 @@ class LocalExecutor:
         Raises:
             MirdError: workers die on one shard again and again without finishing an image.
         """
-        queue = _Queue(shards)
+        queue = Queue(shards)
         deaths: dict[int, int] = {}
         payload = pickle.dumps(task)
         pool: list[_Worker] = []
@@ -121,7 +121,7 @@ class LocalExecutor:
                 worker.stop()
 
 
-class _Queue:
+class Queue:
     """Shards to be given out: those that came back first, then the others as they become ready. True until it ends."""
 
     def __init__(self, shards: Iterable[int | None]) -> None:

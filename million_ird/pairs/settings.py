@@ -24,6 +24,10 @@ class Run(Config):
 
     workers: int | None = Field(default=None, ge=0)
     """Processes; null = one per core; 0 = in this process."""
+    executor: Literal["local", "ray"] = "local"
+    """Where they run: on this machine, or on a Ray cluster that shares the folder and the input."""
+    ray_address: str | None = None
+    """The cluster: auto, ray://HOST:PORT; null = one that is started on this machine."""
     price_per_core_hour: float = Field(default=0.05, ge=0)
     """For the cost estimate of --dry-run, in your currency."""
 

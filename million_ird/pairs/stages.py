@@ -13,7 +13,7 @@ from typing import Any
 
 from million_ird import __version__
 from million_ird.errors import ConfigError
-from million_ird.execute import Executor, InlineExecutor, LocalExecutor, WorkerEvent
+from million_ird.execute import Executor, WorkerEvent, make
 from million_ird.pairs.folder import Folder, opened
 from million_ird.pairs.plan import Plan, load_plan, make_plan
 from million_ird.pairs.settings import DegradeConfig, as_config, completed
@@ -99,16 +99,16 @@ def _run(folder: Folder, plan: Plan, config: DegradeConfig, watch: Watch) -> Deg
 
 
 def _executor(folder: Folder, plan: Plan, config: DegradeConfig, shards: int) -> Executor:
-    wanted = config.run.workers
-    workers = min(os.cpu_count() or 1 if wanted is None else wanted, shards)
-    # What lies in the memory of this process is seen by no other.
-    if workers == 0 or any(spec.protocol == "memory" for spec in plan.sources):
-        return InlineExecutor()
-
     def on_death(event: WorkerEvent) -> None:
         folder.event("worker died", "warning", shard=event.shard, why=event.why, said=without_folders(event.said))
 
-    return LocalExecutor(workers, config.limits.seconds_per_image, folder.out / "logs", on_death)
+    run, seconds = config.run, config.limits.seconds_per_image
+    workers = run.workers
+    if run.executor == "local":
+        workers = min(os.cpu_count() or 1 if workers is None else workers, shards)
+    if any(spec.protocol == "memory" for spec in plan.sources):
+        workers = 0  # what lies in the memory of this process is seen by no other
+    return make(run.executor, workers, run.ray_address, seconds, folder.out / "logs", on_death)
 
 
 def _summary(folder: Folder, plan: Plan, config: DegradeConfig, marks: list[dict[str, Any]]) -> DegradeSummary:

@@ -14,7 +14,7 @@ function makeHead() {
 
 /** What was fetched: failure classes, signals, hosts. */
 function makeWeb() {
-  byId("web").hidden = !data.tables.length;
+  byId("web").hidden = byId("to-web").hidden = !data.tables.length;
   byId("web").append(...data.tables.flatMap(({ title, head, rows, numbers }) => {
     const line = (tag, cells) => h("tr", {}, ...cells.map((text, index) => h(tag, index >= numbers ? { class: "number" } : {}, text)));
     return [h("h3", {}, title), h("table", { class: "plain" }, h("thead", {}, line("th", head)), h("tbody", {}, ...rows.map((row) => line("td", row))))];

@@ -1,7 +1,7 @@
 """The web as a source: lists of URLs and sites, fetched politely, guarded and only once.
 
 settings guard signals robots     what may be asked, of whom, and what owners say to it
-resolver fetcher lanes downloads  one URL; all of them, fair among hosts
+resolver responses fetcher lanes downloads  one URL; all of them, fair among hosts
 answer store                      what came of it, kept
 site spider pages walk            crawling for images, by Scrapy in a process of its own
 """

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,8 +19,17 @@ from million_ird.images import read_header
 from million_ird.images.header import sniff
 from million_ird.records import Header
 from million_ird.sources.web.answer import KEPT_HEADERS, Answer
-from million_ird.sources.web.guard import TOKEN, Refused, canonical, check_url, origin, user_agent
+from million_ird.sources.web.guard import TOKEN, canonical, check_url, origin, user_agent
 from million_ird.sources.web.resolver import Resolver, guarded_socket
+from million_ird.sources.web.responses import (
+    Failed,
+    beginning,
+    byte_range,
+    failure,
+    response_words,
+    retry_after,
+    unpacker,
+)
 from million_ird.sources.web.robots import Got, Robots
 from million_ird.sources.web.settings import Fetch
 from million_ird.sources.web.signals import header_signals, refusing
@@ -48,14 +55,6 @@ class Refuse(Protocol):
     def __call__(self, url: str, data: bytes | None) -> str:
         """Why not, "" = nothing against it."""
         ...
-
-
-class Failed(Exception):
-    """A request came to nothing; `answer` says how."""
-
-    def __init__(self, error: str, detail: str = "", wait: float = 0.0) -> None:
-        super().__init__(error)
-        self.answer = Answer(error, detail, wait=wait)
 
 
 class Fetcher:
@@ -148,7 +147,7 @@ class Fetcher:
                         continue
                     if response.status != 200:
                         raise Failed(f"http_{response.status}", response_words(response))
-                    unpack = _unpacker(response)
+                    unpack = unpacker(response)
                     with whole(path) as file:
                         while chunk := await response.content.read(_CHUNK):
                             file.write(unpack(chunk, 0))
@@ -198,7 +197,7 @@ class Fetcher:
             if response.status == 416 and judge:
                 return await self._request(visit, None)
             self._check(visit, response)
-            part = _range(response)
+            part = byte_range(response)
             if response.status != 206:
                 return await self._read(visit, response, judge, b"")
             if part is None or part[0] != 0:
@@ -223,7 +222,7 @@ class Fetcher:
         async with self._get(visit, headers) as response:
             if response.status in (206, 200):
                 self._check(visit, response)
-                part = _range(response)
+                part = byte_range(response)
                 if response.status == 200:
                     return await self._read(visit, response, None, b"")
                 if part == (len(head), visit.size):
@@ -243,7 +242,7 @@ class Fetcher:
         visit.signals += told
         visit.headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
         if response.status not in (200, 206):
-            raise Failed(f"http_{response.status}", response_words(response), _retry_after(response))
+            raise Failed(f"http_{response.status}", response_words(response), retry_after(response))
         self._heed(told)
         if response.status == 200:
             visit.size = int(response.headers.get("Content-Length") or -1)
@@ -258,7 +257,7 @@ class Fetcher:
         self, visit: _Visit, response: aiohttp.ClientResponse, judge: Judge | None, head: bytes = b""
     ) -> bytes | Header:
         """The body behind `head`; or the header that the judge refused, and the rest is not read."""
-        unpack = _unpacker(response)
+        unpack = unpacker(response)
         parts, total, sniffed, asked, large = [head], len(head), bool(head), bool(head), False
         began, grace = time.monotonic(), min(10.0, self.rules.total_seconds / 10)
         read = 0
@@ -274,7 +273,7 @@ class Fetcher:
                 if not sniffed and total >= _SNIFFED:
                     sniffed = True
                     if sniff(b"".join(parts)) is None:
-                        raise Failed("not_image", _beginning(parts))
+                        raise Failed("not_image", beginning(parts))
                 if judge and not asked and total >= HEAD_BYTES:
                     asked = True
                     if header := self._judged(b"".join(parts), judge):
@@ -291,7 +290,7 @@ class Fetcher:
                 self._large.release()
         data = b"".join(parts)
         if not sniffed and sniff(data) is None:
-            raise Failed("not_image", _beginning(parts))
+            raise Failed("not_image", beginning(parts))
         return data
 
     def _taken(self, visit: _Visit, data: bytes) -> Answer:
@@ -318,7 +317,7 @@ class Fetcher:
                         if response.status in _MOVED and "Location" in response.headers:
                             url = canonical(urljoin(url, response.headers["Location"]))
                             continue
-                        unpack = _unpacker(response)
+                        unpack = unpacker(response)
                         body = b""
                         while len(body) < _ROBOTS_BYTES and (chunk := await response.content.read(_CHUNK)):
                             body += unpack(chunk, _ROBOTS_BYTES)
@@ -345,73 +344,3 @@ class _Visit:
         self.delay = 0.0
         self.signals: tuple[str, ...] = ()
         self.headers: dict[str, str] = {}
-
-
-def failure(error: Exception) -> Answer:
-    """What an exception of the network means."""
-    inner = getattr(error, "os_error", None) or error
-    if isinstance(inner, Refused):
-        return Answer(inner.kind, str(inner))
-    words = " ".join(str(error).split())[:200] or type(error).__name__
-    if isinstance(error, aiohttp.InvalidUrlClientError):
-        return Answer("bad_url", words)
-    if isinstance(error, (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)):
-        return Answer("tls", words)
-    if isinstance(error, (TimeoutError, aiohttp.ServerTimeoutError)):
-        return Answer("timeout", words)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Answer("dns", words)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return Answer("connect", words)
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return Answer("truncated", words)
-    if isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)):
-        return Answer("reset", words)
-    if isinstance(error, (ValueError, aiohttp.InvalidURL)):
-        return Answer("bad_url", words)
-    return Answer("bad_http", words)
-
-
-def response_words(response: aiohttp.ClientResponse) -> str:
-    """The reason phrase, on one line and in measure."""
-    return " ".join((response.reason or "").split())[:80]
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float:
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
-    when = email.utils.parsedate_tz(value) if value else None
-    return max(0.0, email.utils.mktime_tz(when) - time.time()) if when else 0.0
-
-
-def _range(response: aiohttp.ClientResponse) -> tuple[int, int] | None:
-    """First byte and size of the whole file (-1 = unknown) by Content-Range."""
-    unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
-    span, _, size = rest.partition("/")
-    first = span.partition("-")[0]
-    if unit.lower() != "bytes" or not first.isdigit():
-        return None
-    return int(first), int(size) if size.isdigit() else -1
-
-
-def _unpacker(response: aiohttp.ClientResponse) -> Callable[[bytes, int], bytes]:
-    """From packed bytes to at most so many unpacked ones (0 = all): a little more than a limit is enough to know."""
-    kind = response.headers.get("Content-Encoding", "").strip().lower()
-    if kind in ("", "identity"):
-        return lambda data, most: data
-    if kind not in ("gzip", "x-gzip", "deflate"):
-        raise Failed("encoding", f"Content-Encoding {kind[:40]!r}")
-    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 32)
-
-    def unpack(data: bytes, most: int) -> bytes:
-        try:
-            return unpacking.decompress(data, max(0, most))
-        except zlib.error as error:
-            raise Failed("encoding", f"{kind}: {error}") from None
-
-    return unpack
-
-
-def _beginning(parts: list[bytes]) -> str:
-    return f"begins with {b''.join(parts)[:16]!r}" if any(parts) else "empty"
