@@ -9,6 +9,7 @@ import pyarrow as pa
 from million_ird.errors import InputError
 from million_ird.sources import Source, SourceSpec, Web
 from million_ird.sources.columns import image_columns
+from million_ird.sources.rowfiles import RowSource
 from million_ird.sources.rowtable import one_of
 
 _CLEAN = ("image", "hq")
@@ -28,8 +29,6 @@ class TableSpec(SourceSpec):
     name: str = ""
 
     def open(self, leave_out: str = "", web: Web | None = None) -> Source:
-        from million_ird.sources.rowfiles import RowSource
-
         return RowSource(self.label, self._files(leave_out), self.paths, _CLEAN, _FACTS, self.name)
 
 

@@ -5,6 +5,7 @@ A source lists its inputs in a fixed order, once, when a run is planned; a `Read
 any process and any order. Sources know no policy.
 """
 
-from million_ird.sources.open import Listing, Reader, Source, SourceSpec, Web, resolve
+from million_ird.sources.open import Listing, Reader, Source, SourceSpec, Web
+from million_ird.sources.resolve import resolve
 
 __all__ = ["Listing", "Reader", "Source", "SourceSpec", "Web", "resolve"]

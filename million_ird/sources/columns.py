@@ -49,7 +49,8 @@ def _holds_images(field: pa.Field, features: Mapping[str, Any]) -> bool:
     if pa.types.is_struct(kind):
         inner = {kind.field(index).name: kind.field(index).type for index in range(kind.num_fields)}
         # Audio and video lie in structs of the same form.
-        return noted in (None, "Image") and "path" in inner and "bytes" in inner and _binary(inner["bytes"])
+        of_image = noted == "Image" or (noted is None and ("path" in inner or len(inner) == 1))
+        return of_image and "bytes" in inner and _binary(inner["bytes"])
     return _binary(kind) and (noted == "Image" or field.name.lower() in _IMAGE_NAMES)
 
 
@@ -126,10 +127,11 @@ def metas(columns: Mapping[str, pa.Array | pa.ChunkedArray], rows: int) -> list[
     for name in sorted(final):
         values = _json_values(plain(final[name]))
         if values is not None and values.null_count < len(values):
-            parts.append(pc.binary_join_element_wise(f"{_encode(name)}: ", values, ""))
+            part = pc.binary_join_element_wise(f"{_encode(name)}: ", values, ", ", "")
+            parts.append(pc.fill_null(part, ""))  # not skipped: pyarrow's join loses rows where all is skipped
     if not parts:
         return [""] * rows
-    joined = pc.binary_join_element_wise(*parts, ", ", null_handling="skip")
+    joined = pc.utf8_slice_codeunits(pc.binary_join_element_wise(*parts, ""), 0, -2)
     texts = pc.if_else(pc.equal(joined, ""), "", pc.binary_join_element_wise("{", joined, "}", ""))
     return texts.to_pylist()
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from million_ird.sources.columns import holds_values, image_columns, metas
+from million_ird.sources.columns import holds_values, image_columns, metas, plain
 from million_ird.sources.files import Files
 
 _HELD = 64 << 20
@@ -77,7 +77,7 @@ class Table:
             yield from itertools.repeat("", self._parquet.metadata.num_rows)
             return
         for batch in self._batches(names):
-            texts = metas({name: batch.column(name) for name in names}, batch.num_rows)
+            texts = metas({name: plain(batch.column(name)) for name in names}, batch.num_rows)
             yield from map(_with_meta, texts) if "meta" in names else texts
 
     def _batches(self, names: list[str]) -> Iterator[pa.RecordBatch]:

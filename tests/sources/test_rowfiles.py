@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from million_ird.errors import BadImage, InputError
-from million_ird.sources.files import LocalFiles
+from million_ird.sources.files import LocalFiles, RemoteFiles
 from million_ird.sources.rowfiles import RowSource, dataset_files
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -86,8 +88,78 @@ def test_a_row_without_an_image_is_unreadable_and_its_neighbours_are_not(tmp_pat
         except BadImage as bad:
             got.append((bad.status, bad.detail))
     nothing = ("unreadable", "the row holds no image")
-    named = ("unreadable", "the row names an image file and does not hold it")
+    named = ("blocked", "the row names a file outside of its folder")
     assert got == [b"one", nothing, named, nothing, b"one", b"two", nothing]
+    source.close()
+
+
+def test_a_file_that_a_row_names_is_read_where_it_lies_below_the_folder_of_the_tables(tmp_path):
+    root = tmp_path / "set"
+    (root / "in").mkdir(parents=True)
+    (root / "in" / "1.jpg").write_bytes(b"one")
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (root / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    names = ["in/1.jpg", "gone.jpg", "../secret.jpg", str(tmp_path / "secret.jpg"), "link.jpg", "a\0b", ""]
+    cells = pa.array([{"bytes": None, "path": name} for name in names], IMAGE)
+    pq.write_table(pa.table({"image": cells}), root / "a.parquet")
+    source, items = opened(root, "a.parquet")
+    assert source.read(items[0], 2) == b"on"
+    statuses = []
+    for item in items[1:]:
+        with pytest.raises(BadImage) as caught:
+            source.read(item)
+        statuses.append(caught.value.status)
+    assert statuses == ["unreadable", "blocked", "blocked", "blocked", "blocked", "unreadable"]
+    source.close()
+    fs = fsspec.filesystem("memory")
+    fs.pipe("/mird-rows/a.parquet", (root / "a.parquet").read_bytes())
+    fs.pipe("/mird-rows/in/1.jpg", b"one")
+    try:
+        far = RowSource("far", RemoteFiles("memory", "/mird-rows"), ["a.parquet"])
+        with pytest.raises(BadImage, match="names an image file and does not hold it"):
+            far.read(next(iter(far.items(Counter()))))
+        far.close()
+    finally:
+        fs.rm("/mird-rows", recursive=True)
+
+
+def test_one_column_may_be_read_alone_with_few_facts_and_rows_be_called_by_another_name(tmp_path):
+    for number, name in enumerate(["a.parquet", "b.parquet"]):
+        columns = {"lq": table(2)["image"], "hq": table(2, 10 + 2 * number)["image"], "id": ["x", None], "n": [1, 2]}
+        pq.write_table(pa.table(columns), tmp_path / name)
+    pq.write_table(
+        pa.table({"n": [1], "photo": table(1, 30)["image"], "lq": table(1)["image"]}), tmp_path / "c.parquet"
+    )
+    paths = ["a.parquet", "b.parquet", "c.parquet"]
+    source = RowSource("set", LocalFiles(str(tmp_path)), paths, ("image", "hq"), ("id", "uri"), "pairs")
+    items = list(source.items(Counter()))
+    assert [item.uri for item in items] == [f"pairs::{row}" for row in range(5)]
+    assert [(item.path, item.member) for item in items[1:3]] == [(b"a.parquet", 1), (b"b.parquet", 0)]
+    assert [item.meta for item in items] == ['{"id": "x"}', "", '{"id": "x"}', "", ""]
+    renamed = [replace(item, uri="photos/1.jpg") for item in items]
+    assert [source.read(item) for item in renamed] == [f"image {number}".encode() for number in (10, 11, 12, 13, 30)]
+    source.close()
+
+
+def test_rows_that_say_nothing_of_themselves_are_rows_all_the_same(tmp_path):
+    for number, values in enumerate([[None, "a", None, ""], [None] * 4, [None, 1.5, None, float("nan")]]):
+        pq.write_table(table(4, note=values), tmp_path / f"{number}.parquet")
+    source, items = opened(tmp_path, "0.parquet", "1.parquet", "2.parquet")
+    metas = ["", '{"note": "a"}', "", '{"note": ""}', *[""] * 4, "", '{"note": 1.5}', "", ""]
+    assert [item.meta for item in items] == metas
+    assert [item.uri for item in items] == [f"{name}.parquet::{row}" for name in range(3) for row in range(4)]
+    assert [source.read(item) for item in items[4:8]] == [f"image {row}".encode() for row in range(4)]
+    source.close()
+
+
+def test_empty_batches_hide_no_rows(tmp_path):
+    whole = table(2)
+    with pa.ipc.new_stream(tmp_path / "a.arrow", whole.schema) as writer:
+        for part in (whole.slice(0, 0), whole.slice(0, 1), whole.slice(0, 0), whole.slice(0, 0), whole.slice(1)):
+            for batch in part.to_batches() or [pa.RecordBatch.from_pylist([], whole.schema)]:
+                writer.write_batch(batch)
+    source, items = opened(tmp_path, "a.arrow")
+    assert [source.read(item) for item in items] == [b"image 0", b"image 1"]
     source.close()
 
 
@@ -149,6 +221,8 @@ def test_a_folder_is_a_dataset_where_datasets_could_load_it(tmp_path):
     (folder / ".cache" / "thumb.jpg").write_bytes(b"x")
     (folder / "README.md").write_text("x")
     assert dataset_files(folder) == ["data/test/0.parquet", "data/train/0.parquet"]
+    (folder / "data" / "cut.parquet").write_bytes(b"PAR1 no table")
+    assert dataset_files(folder) == ["data/cut.parquet", "data/test/0.parquet", "data/train/0.parquet"]
     (folder / "data" / "photo.JPG").write_bytes(b"x")
     assert dataset_files(folder) is None
 
@@ -166,6 +240,7 @@ def test_a_folder_is_a_dataset_where_datasets_could_load_it(tmp_path):
     assert items[0].meta == '{"id": "outer", "licence": "CC0"}'
 
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "cut.parquet").write_bytes(b"PAR1 no table")
     assert dataset_files(tmp_path / "empty") is None
 
 
@@ -179,7 +254,7 @@ def test_what_datasets_saves_is_read_as_it_was_saved(tmp_path):
     datasets.DatasetDict({"train": rows, "test": rows.select([4, 1])}).save_to_disk(tmp_path / "saved")
     (tmp_path / "saved" / "train" / "cache-1.arrow").write_bytes(b"left by a map")
     paths = dataset_files(tmp_path / "saved")
-    assert paths == ["test/data-00000-of-00001.arrow", "train/data-00000-of-00001.arrow"]
+    assert paths and paths == ["test/data-00000-of-00001.arrow", "train/data-00000-of-00001.arrow"]
     source, items = opened(tmp_path / "saved", *paths)
     assert [source.read(item)[-1:] for item in items] == [b"4", b"1", b"0", b"1", b"2", b"3", b"4"]
     assert json.loads(items[1].meta) == {"label": 1}

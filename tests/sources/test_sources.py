@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import sys
 import tarfile
 import zipfile
@@ -12,10 +13,15 @@ from collections import Counter
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from million_ird.errors import BadImage, InputError
-from million_ird.sources import Reader, resolve
+from million_ird.sources import Listing, Reader, SourceSpec, resolve
+from tests.sources import test_hub
+
+hub = test_hub.hub
 
 
 @pytest.fixture
@@ -235,7 +241,7 @@ def test_an_fsspec_address_reads_folders_files_globs_and_archives(listed, tmp_pa
         ("missing", "no such file or folder"),
         ("missing/*.jpg", "matches nothing"),
         ("nonsense://x", "cannot read this kind"),
-        ("https://example.org/", "cannot read this kind"),
+        ("https://example.org/", "read by `mird build` alone"),
         ("memory://nowhere/at/all", "no such file or folder"),
     ],
 )
@@ -243,6 +249,33 @@ def test_what_cannot_be_a_source_is_one_clear_line(tmp_path, source, message):
     with pytest.raises(InputError, match=message) as caught:
         resolve([source if "://" in source else str(tmp_path / source)])
     assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_means_each_file_by_what_it_holds(listed, tmp_path):
+    cells = pa.array([{"bytes": b"row", "path": None}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    for number in range(2):
+        pq.write_table(pa.table({"image": cells}), tmp_path / f"rows-{number}.parquet")
+    pq.write_table(pa.table({"url": ["https://example.org/1.jpg"]}), tmp_path / "urls.parquet")
+    (tmp_path / "more.txt").write_text("https://example.org/2.jpg\n")
+    (tmp_path / "a.jpg").write_bytes(b"file")
+    (tmp_path / "notes.txt").write_text("see https://example.org/ for more\n")
+    (tmp_path / "labels.csv").write_text("image,label\na.jpg,cat\n")
+    specs = resolve([str(tmp_path / "*")], listing=Listing())
+    assert {spec.kind: spec.paths for spec in specs} == {
+        "files": ("a.jpg", "labels.csv", "notes.txt"),
+        "rows": ("rows-0.parquet", "rows-1.parquet"),
+        "list": ("more.txt", "urls.parquet"),
+    }
+    assert len({spec.label for spec in specs}) == 3
+    (lists,) = resolve([str(tmp_path / "*.[tc][xs]*")], listing=Listing())
+    assert (lists.kind, lists.paths) == ("list", ("labels.csv", "more.txt", "notes.txt"))
+    with pytest.raises(InputError, match="read by `mird build` alone"):
+        resolve([str(tmp_path / "*.txt")])
+    items, _, reader = listed(tmp_path / "rows-*")
+    assert [(item.uri, reader.read(item)) for item in items] == [
+        ("rows-0.parquet::0", b"row"),
+        ("rows-1.parquet::0", b"row"),
+    ]
 
 
 def test_a_source_named_twice_is_refused(tmp_path):
@@ -263,3 +296,51 @@ def test_a_vanished_file_is_a_bad_image_not_a_crash(listed, tmp_path):
     with pytest.raises(BadImage) as caught:
         reader.read(items[0])
     assert caught.value.status == "unreadable"
+
+
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+def test_a_vanished_archive_is_one_clear_line_and_its_members_are_bad_images(listed, tmp_path, make):
+    path = make(tmp_path / f"a.{make.__name__[5:]}", {"1.jpg": b"one"})
+    items, _, reader = listed(path)
+    (spec,) = resolve([str(path)])
+    path.unlink()
+    with pytest.raises(BadImage, match="unreadable: archive cannot be read: No such file"):
+        reader.read(items[0])
+    with pytest.raises(InputError, match=rf"{path.name}: cannot be read: No such file"):
+        list(spec.open().items(Counter()))
+
+
+def test_a_lost_network_is_one_clear_line_when_listing_and_a_bad_image_when_reading(hub, monkeypatch, tmp_path):
+    from huggingface_hub import HfFileSystem, constants
+
+    data = {
+        "a.tar": make_tar(tmp_path / "a.tar", {"1.jpg": b"1"}).read_bytes(),
+        "a.zip": make_zip(tmp_path / "a.zip", {"1.jpg": b"1"}).read_bytes(),
+        "a/1.jpg": b"1",
+        "a.parquet": test_hub.images(b"1"),
+    }
+    root = f"datasets/org/set@{hub.add('org/set', data).refs['main']}"
+    specs = [
+        SourceSpec("tar", "tar", "hf", root, ("a.tar",)),
+        SourceSpec("zip", "zip", "hf", root, ("a.zip",)),
+        SourceSpec("folder", "folder", "hf", f"{root}/a"),
+        SourceSpec("files", "files", "hf", root, ("a/1.jpg",)),
+        SourceSpec("rows", "rows", "hf", root, ("a.parquet",)),
+    ]
+    items = [item for spec in specs for item in spec.open().items(Counter())]
+    assert len(items) == 5 and not any(item.status for item in items)
+    with Reader(specs) as reader:
+        assert [reader.read(item) for item in items] == [b"1"] * 5
+    HfFileSystem.clear_instance_cache()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(hub.endpoint, address)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        for spec, item in zip(specs, items, strict=True):
+            with pytest.raises(InputError, match=r"cannot be read: .*refused") as caught:
+                list(spec.open().items(Counter()))
+            assert "\n" not in str(caught.value)
+            with Reader([spec]) as reader, pytest.raises(BadImage, match=r"unreadable: .*cannot be read: .*refused"):
+                reader.read(item)

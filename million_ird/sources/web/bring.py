@@ -25,7 +25,7 @@ def brought(spec: SourceSpec, folder: Path, fetch: Fetch) -> SourceSpec:
     Raises:
         InputError: it could not be fetched.
     """
-    from million_ird.sources.open import resolve
+    from million_ird.sources.resolve import resolve
     from million_ird.sources.web.fetcher import Fetcher
 
     path = folder / spec.label
