@@ -12,13 +12,8 @@ import yaml
 
 from million_ird import __version__
 from million_ird.curate import load_config
+from tests.cli.calls import mird
 from tests.conftest import SMALL
-
-
-def mird(*words: str, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "million_ird", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
-
 
 COMMANDS = [
     "build",

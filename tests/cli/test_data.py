@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-
-def mird(*words):
-    command = [sys.executable, "-m", "million_ird", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+from tests.cli.calls import inside as mird
 
 
 @pytest.fixture

@@ -9,16 +9,13 @@ import pytest
 import torch
 from PIL import Image
 from skimage import data
-from typer.testing import CliRunner
 
 from million_ird import models
-from million_ird.cli.main import app
+from tests.cli.calls import inside
 
 
-def mird(*words):
-    """In this process: a fresh one would spend its time on importing torch."""
-    tuning = [] if "--help" in words else ["--no-malloc-tuning"]
-    return CliRunner().invoke(app, [*map(str, words), *tuning])
+def evaluated(*words):
+    return inside(*words, *([] if "--help" in words else ["--no-malloc-tuning"]))
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +43,18 @@ def photos(tmp_path_factory):
 
 
 def test_help_has_an_example():
-    done = mird("eval", "--help")
-    assert done.exit_code == 0
+    done = evaluated("eval", "--help")
+    assert done.returncode == 0
     assert "Example: mird eval" in done.stdout
 
 
 @pytest.mark.parametrize("protocol", ["strict", "published"])
 def test_a_network_is_scored_and_the_protocol_says_what_it_does(model, photos, tmp_path, protocol):
-    done = mird(
+    done = evaluated(
         *("eval", "--model", model / "identity", "--on", f"photos={photos},sigma=25,variant=s", "--json"),
         *("--on", f"hazy={photos},recipe=dehaze,limit=1", "--protocol", protocol, "--out", tmp_path / "t.json"),
     )
-    assert done.exit_code == 0, done.stderr
+    assert done.returncode == 0, done.stderr
     value = json.loads(done.stdout)
     assert value["protocol"]["about"] in done.stderr
     assert [one["name"] for one in value["sets"]] == ["photos, sigma 25, s", "hazy, dehaze, first 1"]
@@ -74,8 +71,8 @@ def test_a_network_is_scored_and_the_protocol_says_what_it_does(model, photos, t
 
 def test_the_table_is_printed(model, photos, tmp_path):
     call = ["eval", "--model", model / "identity", "--on", f"photos={photos},sigma=25", "--no-crops", "--mode", "tile"]
-    done = mird(*call, "--metrics", "niqe", "--out", tmp_path / "t.json", "--tile", "16", "--overlap", "4")
-    assert done.exit_code == 0, done.stderr
+    done = evaluated(*call, "--metrics", "niqe", "--out", tmp_path / "t.json", "--tile", "16", "--overlap", "4")
+    assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("set ")
     assert "niqe" in done.stdout
     assert "2 pictures were restored in tiles" in done.stderr
@@ -86,8 +83,8 @@ def test_the_table_is_printed(model, photos, tmp_path):
 def test_every_way_to_blend_adapters_is_a_row(model, photos, tmp_path):
     ways = ["oh", "sw", "none", "rain", "rain:0.5+haze:0.5"]
     on = [word for way in ways for word in ("--on", f"p={photos},sigma=25,limit=1,adapter={way}")]
-    done = mird("eval", "--model", model / "abair", *on, "--no-crops", "--json", "--out", tmp_path / "t.json")
-    assert done.exit_code == 0, done.stderr
+    done = evaluated("eval", "--model", model / "abair", *on, "--no-crops", "--json", "--out", tmp_path / "t.json")
+    assert done.returncode == 0, done.stderr
     names = [one["name"] for one in json.loads(done.stdout)["sets"]]
     assert names == [f"p, sigma 25, first 1, {way}" for way in ways]
 
@@ -108,8 +105,8 @@ def test_every_way_to_blend_adapters_is_a_row(model, photos, tmp_path):
 )
 def test_a_wrong_call_is_one_line(model, photos, words, message):
     words = [word.replace("PHOTOS", f"p={photos}") for word in words]
-    done = mird("eval", "--model", model / "identity", *words)
-    assert done.exit_code == 2, done.stderr
+    done = evaluated("eval", "--model", model / "identity", *words)
+    assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""

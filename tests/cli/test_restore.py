@@ -14,11 +14,12 @@ from PIL import Image
 from million_ird import models
 from million_ird.cli.restore import load
 from million_ird.restore import tune_malloc
+from tests.cli.calls import inside
 
 
-def mird(*words, **options):
-    command = [sys.executable, "-m", "million_ird", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, **options)
+def restored(*words):
+    tuned = "--help" in words or "restore" not in words or "--no-malloc-tuning" in words
+    return inside(*words, *([] if tuned else ["--no-malloc-tuning"]))
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +46,15 @@ def photos(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["restore", "export"])
 def test_help_has_an_example(name):
-    done = mird(name, "--help")
+    done = restored(name, "--help")
     assert done.returncode == 0
     assert f"Example: mird {name}" in done.stdout
 
 
 def test_a_folder_is_restored_and_what_is_bad_is_named(model, photos, tmp_path):
-    done = mird("restore", photos, "--model", model / "identity", "--out", tmp_path / "out", "--json", "--variant", "l")
+    done = restored(
+        "restore", photos, "--model", model / "identity", "--out", tmp_path / "out", "--json", "--variant", "l"
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["restored"], summary["failed"]) == (1, 1)
@@ -62,10 +65,12 @@ def test_a_folder_is_restored_and_what_is_bad_is_named(model, photos, tmp_path):
 
 def test_exit_codes(model, photos, tmp_path):
     call = ["restore", photos, "--model", model / "identity", "--out", tmp_path / "out", "--no-malloc-tuning"]
-    assert mird(*call, "--strict").returncode == 3
+    assert restored(*call, "--strict").returncode == 3
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.png").write_text("no picture")
-    assert mird("restore", tmp_path / "bad", "--model", model / "identity", "--out", tmp_path / "none").returncode == 1
+    assert (
+        restored("restore", tmp_path / "bad", "--model", model / "identity", "--out", tmp_path / "none").returncode == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ def test_exit_codes(model, photos, tmp_path):
 )
 def test_a_wrong_call_is_one_line(model, photos, tmp_path, words, message):
     places = {"IDENTITY": model / "identity", "ABAIR": model / "abair"}
-    done = mird("restore", photos, "--out", tmp_path / "out", *(places.get(word, word) for word in words))
+    done = restored("restore", photos, "--out", tmp_path / "out", *(places.get(word, word) for word in words))
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -91,11 +96,11 @@ def test_a_wrong_call_is_one_line(model, photos, tmp_path, words, message):
 
 def test_what_the_estimator_saw_is_printed_and_can_be_overruled(model, photos, tmp_path):
     call = ["restore", photos / "a.png", "--model", model / "abair", "--out"]
-    seen = mird(*call, tmp_path / "seen")
+    seen = restored(*call, tmp_path / "seen")
     assert seen.returncode == 0, seen.stderr
     assert "a.png: seen: " in seen.stderr
     assert "rain 0." in seen.stderr
-    forced = mird(*call, tmp_path / "forced", "--adapter", "rain:0.5,haze:0.5")
+    forced = restored(*call, tmp_path / "forced", "--adapter", "rain:0.5,haze:0.5")
     assert forced.returncode == 0, forced.stderr
     assert "seen" not in forced.stderr
 
@@ -123,21 +128,21 @@ def test_malloc_tuning_takes_on_glibc_and_harms_nowhere():
 def test_an_exported_network_gives_the_same(model, tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    done = mird("export", "--model", model / "identity", "--variant", "s", "--out", tmp_path / "net.onnx", "--json")
+    done = restored("export", "--model", model / "identity", "--variant", "s", "--out", tmp_path / "net.onnx", "--json")
     assert done.returncode == 0, done.stderr
     assert max(json.loads(done.stdout)["differences"]) <= 1e-4
     session = runtime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
     image = np.random.default_rng(0).random((1, 3, 40, 88), np.float32)
     (out,) = session.run(None, {"image": image})
     assert np.abs(out - image).max() <= 1e-4
-    program = mird("export", "--model", model / "identity", "--format", "torch", "--out", tmp_path / "net.pt2")
+    program = restored("export", "--model", model / "identity", "--format", "torch", "--out", tmp_path / "net.pt2")
     assert program.returncode == 0, program.stderr
     found = torch.export.load(tmp_path / "net.pt2").module()(torch.from_numpy(image))
     assert np.abs(found.detach().numpy() - image).max() <= 1e-4
 
 
 def test_a_network_that_looks_at_the_picture_cannot_be_exported(model, tmp_path):
-    done = mird("export", "--model", model / "abair", "--out", tmp_path / "net.onnx")
+    done = restored("export", "--model", model / "abair", "--out", tmp_path / "net.onnx")
     assert done.returncode == 2
     assert "--adapter" in done.stderr
     assert not (tmp_path / "net.onnx").exists()

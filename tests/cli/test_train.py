@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.cli import calls
 from tests.train.runs import DYNET, SMALL, losses, photos
 
 
 def mird(*words: str, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "million_ird", "train", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, **options)
+    return calls.mird("train", *words, **options)
 
 
 def sets(**over) -> list[str]:
