@@ -109,8 +109,8 @@ class Adapting(Stage):
     def judged(self, label: str) -> bool:
         return label == ""
 
-    def resumed(self, net: Any) -> None:
-        self._before = frozen_hash(net, self._task)
+    def frozen(self, net: Any) -> str:
+        return frozen_hash(net, self._task)
 
     def finish(self, net: Any, sets: Sequence[Set] = ()) -> dict[str, Any]:
         """Prove that nothing but the adapter has changed.

@@ -34,6 +34,7 @@ class Position:
         best: the best score in validation, and its step.
         data: items of each task, as a fingerprint.
         counts: steps of each variant.
+        frozen: sha256 of the weights that the stage must leave as they are, "" = none.
     """
 
     step: int = 0
@@ -45,6 +46,7 @@ class Position:
     best_step: int | None = None
     data: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    frozen: str = ""
 
 
 @dataclass

@@ -115,10 +115,12 @@ def _train(config: TrainConfig, out: Path, resume: bool, tell: Tell, mates: Team
     stage = stage_of(config, mates.device, tasks)
     net = network(config, stage).to(mates.device)
     state = _state(config, net, {task.name: sum(task.counts) for task in tasks})
+    state.position.frozen = stage.frozen(net)
     if resume and (last := checkpoint.latest(out / "checkpoints")):
-        data = state.position.data
+        data, frozen = state.position.data, state.position.frozen
         checkpoint.restore(state, last)
-        stage.resumed(net)
+        if state.position.frozen and not frozen == state.position.frozen == stage.frozen(net):
+            raise OutputError(f"{out}: --init {config.init} is another base than it began with; put that one back")
         if state.position.data != data:
             raise OutputError(f"{out}: data: began with {state.position.data}, now there are {data}; put them back")
         if state.position.step == config.steps and (said := read_json(out / SUMMARY)):

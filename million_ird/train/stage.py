@@ -36,8 +36,9 @@ class Stage:
         """
         return net
 
-    def resumed(self, net: Any) -> None:
-        """The network has the weights of a checkpoint now."""
+    def frozen(self, net: Any) -> str:
+        """sha256 of the weights that must stay as they are, "" = none must."""
+        return ""
 
     def learner(self, net: Any) -> nn.Module:
         """The module whose forward pass is differentiated."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from million_ird import models
-from million_ird.errors import ConfigError, InputError
+from million_ird.errors import ConfigError, InputError, OutputError
 from million_ird.train import abair
 from million_ird.train.record import read
 from million_ird.train.run import dry_run, train
@@ -107,6 +109,18 @@ def test_an_adapter_is_trained_and_the_base_stays_what_it_was_to_the_bit(base, a
     fresh.add_adapter("denoise", after.adapter_configs["denoise"])
     begun = list(fresh.adapter_parameters("denoise").values())
     assert sum(not torch.equal(one, other) for one, other in zip(changed, begun, strict=True)) > len(begun) / 2
+
+
+def test_a_base_that_changed_between_kill_and_resume_is_refused(data, base, tmp_path):
+    shutil.copytree(base, tmp_path / "base")
+    given = {"task": "denoise", "init": str(tmp_path / "base"), "steps": 3}
+    train(config("abair", "adapt", [f"denoise={data}"], **given, run__minutes=1e-6), tmp_path / "run")
+    weights = tmp_path / "base" / "model" / "model.safetensors"
+    tensors = load_file(weights)
+    name = next(name for name in tensors if tensors[name].ndim == 4 and not name.startswith("head."))
+    save_file({**tensors, name: tensors[name] + 1}, weights)
+    with pytest.raises(OutputError, match="another base than it began with"):
+        train(config("abair", "adapt", [f"denoise={data}"], **given), tmp_path / "run", resume=True)
 
 
 def test_a_base_that_changed_would_be_noticed(data, base):

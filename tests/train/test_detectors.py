@@ -1,0 +1,162 @@
+"""`mird train detectors`: the same file from the same seed, and one that says what torch says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from million_ird.degrade.watermark import HELD_OUT, TRAINING
+from million_ird.errors import InputError
+from million_ird.images import encode_png
+from million_ird.meters import Frame
+from million_ird.meters.watermark import Watermark
+from million_ird.rng import rng_for
+from million_ird.train.detectors import DetectorConfig, train_watermark
+from million_ird.train.detectors.decoys import DECOYS, disguise
+from million_ird.train.detectors.net import Detector, pooled, to_onnx
+from million_ird.train.detectors.samples import Samples, cells_of, photos
+from million_ird.train.detectors.training import auc, batch, loss_of
+
+TINY = DetectorConfig(steps=3, batch=2, size=64, late=0.34, checks=4)
+
+
+@pytest.fixture(scope="module")
+def folder(photo, tmp_path_factory):
+    out = tmp_path_factory.mktemp("photos")
+    for number in range(10):
+        (out / f"{number}.png").write_bytes(encode_png(np.ascontiguousarray(photo[20 * number :][:160, :200])))
+    return out
+
+
+def test_a_run_writes_its_files_and_the_same_seed_the_same_bytes(folder, tmp_path):
+    first, again, other = (
+        train_watermark([folder], tmp_path / name, TINY.model_copy(update={"seed": seed}))
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    read = [(tmp_path / name / "watermark.onnx").read_bytes() for name in "abc"]
+    assert read[0] == read[1] != read[2]
+    assert first.pictures == 8 and first.steps == 3 and first.figures == again.figures
+    facts = json.loads((tmp_path / "a" / "watermark.json").read_text())
+    assert len(facts["pictures"]) == 8 and facts["config"]["seed"] == 1
+    assert facts["sha256"] in (tmp_path / "a" / "watermark.md").read_text()
+    assert str(folder.parent) not in (tmp_path / "a" / "watermark.json").read_text()
+    assert 0 <= Watermark(model=other.model)(Frame(np.zeros((50, 70, 3), np.uint8)))[0] <= 1  # type: ignore[operator]
+
+
+def test_the_command_trains_and_prints_where(folder, tmp_path):
+    words = [
+        "detectors",
+        "--data",
+        str(folder),
+        "--out",
+        str(tmp_path / "run"),
+        "--steps",
+        "2",
+        "--seed",
+        "3",
+        "--json",
+    ]
+    words += ["--set", "batch=2", "--set", "size=64", "--set", "checks=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "million_ird", "train", *words], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == 2 and (tmp_path / "run" / "watermark.onnx").is_file()
+    wrong = [
+        sys.executable,
+        "-m",
+        "million_ird",
+        "train",
+        "detectors",
+        "--data",
+        str(tmp_path / "none"),
+        "--out",
+        str(tmp_path),
+    ]
+    refused = subprocess.run(wrong, capture_output=True, text=True, timeout=120)
+    assert refused.returncode != 0 and "no such file or folder" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_the_loss_falls():
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 60, (128, 128, 3), np.uint8)]
+    net, seen = Detector(), batch(Samples(pictures, 0, 64), range(8))
+    optimiser = torch.optim.AdamW(net.parameters(), 3e-3)
+    losses = []
+    for _ in range(15):
+        loss = loss_of(net(seen[0]), *seen[1:], 0.5)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_sample_depends_on_its_number_alone(photo):
+    samples = Samples([photo], 0, 64)
+    first = [samples[number] for number in (5, 6)]
+    again = [Samples([photo], 0, 64)[number] for number in (6, 5)][::-1]
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a.image, b.image)
+        np.testing.assert_array_equal(a.cells, b.cells)
+    found = [samples[number] for number in range(40)]
+    assert 8 < sum(sample.marked for sample in found) < 32
+    assert all(sample.marked == bool((sample.cells == 1).any()) for sample in found)
+
+
+def test_held_out_styles_and_pictures_are_not_trained_on(photo, folder):
+    with pytest.raises(ValueError, match="held out"):
+        Samples([photo], 0, 64, HELD_OUT)
+    shown, held = photos([folder]), photos([folder], held=True)
+    assert (len(shown), len(held)) == (8, 2) and not set(shown) & set(held)
+
+
+@pytest.mark.parametrize("kind", DECOYS)
+def test_a_decoy_repeats_and_fits_any_picture(photo, kind):
+    for shape in ((1, 1), (30, 200), (200, 160)):
+        picture = np.ascontiguousarray(photo[: shape[0], : shape[1]])
+        first, again = (DECOYS[kind](picture, rng_for(0, kind), TRAINING, 12.0) for _ in range(2))
+        np.testing.assert_array_equal(first, again)
+        assert first.shape == picture.shape and first.dtype == np.uint8
+    assert (disguise(photo, rng_for(0, kind), height=20) != photo).any()
+
+
+def test_cells_are_marked_clean_or_not_asked():
+    cover = np.zeros((64, 50), np.uint8)
+    cover[16:32, 16:32] = 255
+    cells = cells_of(cover)
+    assert cells.shape == (4, 4) and cells[1, 1] == 1 and cells[3, 3] == 0 and np.isnan(cells[0, 0])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (37, 61), (200, 133)])
+def test_the_file_gives_what_the_network_gives(shape, tmp_path):
+    torch.manual_seed(0)
+    net = Detector()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    net.eval().offset.fill_(-2.5)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(to_onnx(net, {}))
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 1), np.uint8).repeat(3, 2)
+    frame, meter = Frame(picture), Watermark(model=str(path))
+    with torch.no_grad():
+        cells = net(torch.from_numpy(frame.luma.copy())[None, None])
+    expected = torch.sigmoid(pooled(cells) - net.offset)
+    assert meter(frame)[0] == pytest.approx(float(expected), abs=1e-4)
+    np.testing.assert_allclose(meter.map(frame), torch.sigmoid(cells[0] - net.offset).numpy(), atol=1e-4)
+
+
+def test_auc_counts_pairs():
+    assert auc([0, 1], [2, 3]) == 1 and auc([0, 1], [0, 1]) == 0.5 and auc([1], [0]) == 0
+
+
+def test_no_pictures_is_said(tmp_path):
+    with pytest.raises(InputError, match="no picture in it"):
+        photos([tmp_path])
