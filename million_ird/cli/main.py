@@ -9,6 +9,7 @@ import typer
 from million_ird import __version__
 from million_ird.cli import (
     build,
+    card,
     config,
     data,
     decide,
@@ -17,9 +18,12 @@ from million_ird.cli import (
     eval,
     explain,
     export,
+    hashes,
+    publish,
     remove,
     report,
     restore,
+    review,
     train,
     verify,
 )
@@ -52,7 +56,9 @@ app.command("build", epilog=build.EXAMPLE)(build.command)
 app.command("decide", epilog=decide.EXAMPLE)(decide.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("explain", epilog=explain.EXAMPLE)(explain.command)
+app.command("review", epilog=review.EXAMPLE)(review.command)
 app.command("remove", epilog=remove.EXAMPLE)(remove.command)
+app.add_typer(hashes.app, name="hashes")
 app.command("degrade", epilog=degrade.EXAMPLE)(degrade.command)
 app.command("verify", epilog=verify.EXAMPLE)(verify.command)
 app.add_typer(train.app, name="train")
@@ -60,5 +66,7 @@ app.command("eval", epilog=eval.EXAMPLE)(eval.command)
 app.add_typer(data.app, name="data")
 app.command("restore", epilog=restore.EXAMPLE)(restore.command)
 app.command("export", epilog=export.EXAMPLE)(export.command)
+app.add_typer(publish.app, name="publish")
+app.command("card", epilog=card.EXAMPLE)(card.command)
 app.command("config", epilog=config.EXAMPLE)(config.command)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.command)

@@ -124,6 +124,55 @@ def abair(
     _train(Output(quiet, verbose, json), "abair", phase, config, sets, given, (out, resume, fresh, dry_run))
 
 
+@app.command("detectors", epilog="Example: mird train detectors --data DIR --data packages --out RUN")
+def detectors(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Clean photos, every fifth held out; a file; `packages` = pictures that packages bring.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train the watermark detector that `mird build` uses, on marks drawn over clean photos; one core is enough."""
+    output = Output(quiet, verbose, json)
+    with output.guarded():
+        from million_ird.cli.restore import need_torch
+        from million_ird.config import merge, parse_sets, read_yaml, validate
+        from million_ird.errors import ConfigError
+
+        need_torch()
+        from million_ird.train.detectors import DetectorConfig, train_watermark
+
+        told = {key: value for key, value in {"steps": steps, "seed": seed}.items() if value is not None}
+        given = merge(read_yaml(config) if config else {}, parse_sets(sets or []))
+        settings = validate(DetectorConfig, merge(given, told))
+        if not data or out is None:
+            raise ConfigError("--data and --out: name the folders of clean photos, and that of the run")
+        with output.progress() as watch:
+            done = train_watermark(
+                data,
+                out,
+                settings,
+                lambda step, figures: watch(
+                    "train", step, settings.steps, note=f"loss {figures['loss']:.4f}", each=settings.batch
+                ),
+            )
+        rows = [(name, f"{value:.4g}") for name, value in done.figures.items()]
+        words = f"{done.steps:,} steps on {done.pictures:,} pictures in {done.seconds / 60:.0f} min: {done.model}"
+        output.result(vars(done), "\n".join([words, table(rows, right=(1,))] if rows else [words]))
+
+
 def _train(
     output: Output,
     family: str,

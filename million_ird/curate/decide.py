@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from million_ird.curate.duplicates import distances, first_copies
 from million_ird.curate.ledger import HASH_METER, Column
+from million_ird.curate.passes.ledger import Passed
 from million_ird.curate.pins import pinned
 from million_ird.curate.rules import HEADER_COLUMNS, check, comes_early, fails, lines, reasons, values
 from million_ird.curate.settings import BuildConfig
@@ -49,6 +50,7 @@ class Verdicts:
         group: (N,) int64, the row that leads the duplicates this row belongs to, -1 = no duplicates.
         order: (N,) int64, 0 = the row that is preferred above all others among those that pass.
         unknown_pins: pins that match no row.
+        waiting: pass -> (N,) bool, rows that all else keeps and that it has not seen.
     """
 
     reasons: list[str]
@@ -59,6 +61,7 @@ class Verdicts:
     group: NDArray[np.int64]
     order: NDArray[np.int64]
     unknown_pins: tuple[str, ...]
+    waiting: Mapping[str, Bools]
 
     def counts(self) -> dict[str, int]:
         """Rows per reason, in cascade order, reasons without rows left out."""
@@ -71,7 +74,9 @@ class Verdicts:
         return int((self.code == 0).sum())
 
 
-def judge(table: pa.Table, config: BuildConfig, columns: Mapping[str, Column], find: EdgeFinder) -> Verdicts:
+def judge(
+    table: pa.Table, config: BuildConfig, columns: Mapping[str, Column], find: EdgeFinder, passed: Sequence[Passed] = ()
+) -> Verdicts:
     """Ask every rule of every row.
 
     The order is the cascade's: a status, resolution, exact and near duplicates, then each rule on a measurement. Of a
@@ -86,6 +91,8 @@ def judge(table: pa.Table, config: BuildConfig, columns: Mapping[str, Column], f
             where it was never decoded.
         columns: of the run's measurements.
         find: near-duplicate edges; called only where the rule is enabled.
+        passed: what the passes have found. Their rules are asked last, of rows they have seen; what all else keeps and
+            a pass with rules has not seen is `unmeasured`. A cluster's next member takes the place of one that fails.
     """
     policy = config.policy
     check(policy, columns)
@@ -99,6 +106,11 @@ def judge(table: pa.Table, config: BuildConfig, columns: Mapping[str, Column], f
 
     own, value, threshold, missing, by_header = _ask(table, config, columns, ok, code_of)
     too_small = own == code_of["resolution"]
+    late = np.zeros(count, bool)
+    for line, found in ((line, one.values[line.column]) for one in passed for line in one.lines):
+        new = fails(line, found) & ok & (own == 0) & ~missing
+        own[new], value[new], threshold[new] = code_of[line.reason], found[new], line.value
+        late |= new
 
     order = _preference(table, keep)
     first = first_copies(table, ok, keep, drop) if policy.exact_duplicate.enabled else np.arange(count)
@@ -125,6 +137,9 @@ def judge(table: pa.Table, config: BuildConfig, columns: Mapping[str, Column], f
     code[status > 0] = status[status > 0]
     code[drop & ok] = code_of["pinned"]
     code[keep] = 0
+    waiting = {one.name: (code == 0) & ~keep & ~one.ran for one in passed}
+    for one in passed:
+        code[waiting[one.name] & bool(one.lines)] = code_of["unmeasured"]
 
     near = code == code_of["near_duplicate"]
     if edges is not None:
@@ -139,8 +154,11 @@ def judge(table: pa.Table, config: BuildConfig, columns: Mapping[str, Column], f
     fixed[ok & copies] = code_of["exact_duplicate"]
     for name in ("unmeasured", "pinned"):
         fixed[code == code_of[name]] = code_of[name]
+    # The report does not know the passes' lines: what fails one of them takes no part in moving the others.
+    settled = late & (fixed == 0)
+    fixed[settled] = code[settled]
     fixed[keep] = -1
-    return Verdicts(names, code, fixed, value, threshold, group, order, unknown)
+    return Verdicts(names, code, fixed, value, threshold, group, order, unknown, waiting)
 
 
 def decisions(table: pa.Table, verdicts: Verdicts) -> pa.Table:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from million_ird.curate.ledger import measurement_columns
 from million_ird.curate.pins import matching
-from million_ird.curate.plan import load_plan
+from million_ird.curate.plan import Plan, load_plan
 from million_ird.curate.rules import HEADER_COLUMNS, fails_one, lines, values
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.workspace import stored_config
@@ -71,12 +71,12 @@ def explain(out: str | Path, name: str) -> list[Explanation]:
     rows = np.flatnonzero(matching(decided, [name]))
     if not len(rows):
         raise OutputError(f"{out}: no input has the uri, id or key '{name}'")
-    return [_explanation(out, int(row), plan.shard_size, decided, config) for row in rows]
+    return [_explanation(out, int(row), plan, decided, config) for row in rows]
 
 
-def _explanation(out: Path, row: int, shard_size: int, decided: pa.Table, config: BuildConfig) -> Explanation:
-    shard = row // shard_size
-    part = read_parts(out / "ledger" / "base", shard + 1, first=shard).slice(row % shard_size, 1)
+def _explanation(out: Path, row: int, plan: Plan, decided: pa.Table, config: BuildConfig) -> Explanation:
+    shard, within = plan.place(row)
+    part = read_parts(out / "ledger" / "base", shard + 1, first=shard).slice(within, 1)
     columns = measurement_columns(config)
     facts = part.to_pylist()[0]
     facts.pop("thumb")

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from million_ird.curate.patches import cut, patch_lines, patch_meters
 from million_ird.curate.plan import STORE, Plan, shard_items
+from million_ird.curate.reuse import contents, forget, remember, take_over
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.survey import Line
 from million_ird.curate.writers import Sample, dataset_columns, write_file
@@ -61,7 +62,7 @@ class ExportTask:
         specs: its sources.
         config: its configuration.
         files: what goes where.
-        shard_size: inputs per shard of the plan.
+        plan: what the rows are numbered by.
         folder: where the files are gathered.
     """
 
@@ -69,7 +70,7 @@ class ExportTask:
     specs: tuple[SourceSpec, ...]
     config: BuildConfig
     files: tuple[ExportFile, ...]
-    shard_size: int
+    plan: Plan
     folder: str
 
     @cached_property
@@ -100,11 +101,11 @@ class ExportTask:
     def _samples(self, number: int, progress: Callable[[int], None]) -> Iterator[Sample]:
         shard, items, rows = -1, [], []
         for row in self.files[number].rows:
-            if row // self.shard_size != shard:
-                shard = row // self.shard_size
+            holds, within = self.plan.place(row)
+            if holds != shard:
+                shard = holds
                 items = shard_items(Path(self.out), shard)
                 rows = read_parts(Path(self.out) / "ledger" / "base", shard + 1, first=shard).to_pylist()
-            within = row % self.shard_size
             yield from self._of_image(items[within], rows[within])
             progress(1)
 
@@ -139,7 +140,8 @@ def export_dataset(
     run: Callable[[Any, Sequence[int]], Iterator[tuple[int, dict[str, int]]]],
     finish: Callable[[Path, dict[str, int]], None],
 ) -> dict[str, int]:
-    """Write the dataset of the kept rows beside the old one, then put it in its place.
+    """Write the dataset of the kept rows beside the old one, then put it in its place; files that would hold the same
+    are taken from the old one.
 
     Files are gathered in `dataset.partial/<what goes in>`: a killed export goes on with those that are missing, one of
     other decisions starts over.
@@ -165,14 +167,21 @@ def export_dataset(
         if other.name != mark:
             shutil.rmtree(other)
     folder.mkdir(parents=True, exist_ok=True)
-    task = ExportTask(str(out), plan.sources, config, files, plan.shard_size, str(folder))
+    wanted = contents(out, plan, table, [file.rows for file in files], config)
+    for number, done in take_over(out, folder, wanted, config).items():
+        write_json(folder / DONE / f"{number:05d}.json", done)
+    task = ExportTask(str(out), plan.sources, config, files, plan, str(folder))
+    each: dict[int, dict[str, int]] = {}
     totals = {"images": len(rows), "samples": 0, "bytes": 0, "files": len(files)}
-    for _, written in run(task, range(len(files))):
+    for number, written in run(task, range(len(files))):
+        each[number] = written
         totals["samples"] += written["samples"]
         totals["bytes"] += written["bytes"]
     finish(folder, totals)
     shutil.rmtree(folder / DONE, ignore_errors=True)
+    forget(out)
     swap(folder, out / "dataset")
+    remember(out, [(content, each[number]) for number, content in enumerate(wanted)], config)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
     return totals
 

@@ -106,14 +106,15 @@ class _Thumbs:
     """The ledger's thumbs, a part at a time: a page shows a few hundred of them."""
 
     def __init__(self, out: Path, plan: Plan) -> None:
-        self._ledger, self._size = out / "ledger" / "base", plan.shard_size
+        self._ledger, self._plan = out / "ledger" / "base", plan
         self._part = lru_cache(maxsize=8)(self._read)
 
     def _read(self, shard: int) -> NDArray[np.uint8]:
         return thumbs(read_parts(self._ledger, shard + 1, ["thumb"], first=shard))
 
     def __getitem__(self, row: int) -> NDArray[np.uint8]:
-        return self._part(row // self._size)[row % self._size]
+        shard, within = self._plan.place(row)
+        return self._part(shard)[within]
 
 
 def _pictures(
@@ -124,7 +125,8 @@ def _pictures(
     statuses = table.column("status")
 
     def picture(row: int) -> bytes | None:
-        item = items(row // plan.shard_size)[row % plan.shard_size]
+        shard, within = plan.place(row)
+        item = items(shard)[within]
         if str(statuses[row]) != "ok":
             return None
         try:

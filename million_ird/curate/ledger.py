@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from million_ird.curate import contaminated
+from million_ird.curate.contaminated import recogniser
 from million_ird.curate.settings import BuildConfig
 from million_ird.errors import ConfigError, OutputError
 from million_ird.meters import METERS, Meter, create
+from million_ird.meters.onnx import OnnxMeter
+from million_ird.tables import part_path
 
 FACTS: tuple[tuple[str, pa.DataType], ...] = (
     ("key", pa.string()),
@@ -59,11 +65,18 @@ def measurement_columns(config: BuildConfig) -> dict[str, Column]:
     """
     columns: dict[str, Column] = {}
     taken = {name for name, _ in FACTS}
-    for name in dict.fromkeys([*METERS, *config.measure.meters]):
+    for name in dict.fromkeys([*METERS, *_named(config)]):
         for column, text in _built_in(name).items():
             if column in taken or column in columns:
                 raise ConfigError(f"measure.meters: '{name}' fills column '{column}', which exists already")
             columns[column] = Column(name, text)
+    for name, file in config.measure.onnx.items():
+        if name in taken or name in columns:
+            raise ConfigError(f"measure.onnx.{name}: there is a column of that name already; choose another")
+        columns[name] = Column(name, file.help)
+    found = recogniser(config.policy)
+    if found is not None:
+        columns[contaminated.COLUMN] = Column(found.name, contaminated.HELP)
     for column, text in RESERVED.items():
         columns.setdefault(column, Column("", text))
     return columns
@@ -74,6 +87,27 @@ def schema(config: BuildConfig) -> pa.Schema:
     fields = [pa.field(name, kind, nullable=name not in ("key", "uri", "source", "status")) for name, kind in FACTS]
     fields += [pa.field(name, pa.float32()) for name in measurement_columns(config)]
     return pa.schema(fields, metadata={"mird.hash": hash_name(config)})
+
+
+def fitted(table: pa.Table, config: BuildConfig, columns: Sequence[str] | None = None) -> pa.Table:
+    """A part of the base pass with all columns of the schema (or those named): meters that were added since it was
+    written have nulls, and the rows' `meters` say that they did not run."""
+    whole = schema(config)
+    names = whole.names if columns is None else list(columns)
+    if table.column_names == names:
+        return table
+    arrays = [
+        table.column(name) if name in table.column_names else pa.nulls(table.num_rows, whole.field(name).type)
+        for name in names
+    ]
+    fields = pa.schema([whole.field(name) for name in names], metadata=table.schema.metadata)
+    return pa.Table.from_arrays(arrays, schema=fields)
+
+
+def part_names(folder: Path, shard: int) -> list[str]:
+    """The columns that a part was written with."""
+    with part_path(folder, shard).open("rb") as file:
+        return pq.read_schema(file).names
 
 
 def hash_name(config: BuildConfig) -> str:
@@ -100,7 +134,14 @@ def make_meters(config: BuildConfig) -> dict[str, Meter]:
     unknown = config.measure.options.keys() - set(config.measure.meters)
     if unknown:
         raise ConfigError(f"measure.options.{min(unknown)}: no such meter in measure.meters")
-    return {name: create(name, config.measure.options.get(name)) for name in config.measure.meters}
+    meters: dict[str, Meter] = {name: create(name, config.measure.options.get(name)) for name in _named(config)}
+    meters.update((name, OnnxMeter(name=name, file=file)) for name, file in config.measure.onnx.items())
+    return meters
+
+
+def _named(config: BuildConfig) -> list[str]:
+    """Meters that are known by their name alone."""
+    return [name for name in config.measure.meters if name not in config.measure.onnx]
 
 
 def numbers(table: pa.Table, name: str) -> NDArray[np.float64]:

@@ -14,7 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from million_ird.curate import contaminated
 from million_ird.curate.blocklist import tombstones
+from million_ird.curate.contaminated import recogniser
 from million_ird.curate.ledger import HASH_METER, make_meters, schema
 from million_ird.curate.plan import STORE, shard_items
 from million_ird.curate.rules import header_judge
@@ -82,10 +84,12 @@ class MeasureShard:
                     row = crashed_row(item)
                 else:
                     spool.start(index)
-                    row = self.measurer(item)
+                    row = self.measurer(item, known[index] if known else None)
                 spool.finish(index, row)
                 progress(1)
             rows = [spool.rows[index] for index in range(len(items))]
+            if self.measurer.recogniser is None:  # the rule was on when these were measured
+                rows = [{name: row[name] for name in row if name != contaminated.COLUMN} for row in rows]
             write_table(part_path(ledger, shard), rows_to_table(rows, schema(self.config)))
             spool.remove()
         return dict(Counter(row["status"] for row in rows))
@@ -113,9 +117,14 @@ class Measurer:
         self.removed = removed
         self.meters: Mapping[str, Meter] = make_meters(config)
         self.judge = header_judge(config.policy) if config.measure.triage else None
+        self.recogniser = recogniser(config.policy)
 
-    def __call__(self, item: Item) -> Row:
+    def __call__(self, item: Item, known: Row | None = None) -> Row:
         """The row of one input, whatever is wrong with it.
+
+        Args:
+            item: the input.
+            known: its row in the ledger, where it is measured again: if the bytes are the same, what was measured stays.
 
         Raises:
             Exception: what a meter raises on a readable image is a bug and carries a note with the image's uri.
@@ -129,12 +138,12 @@ class Measurer:
             if item.facts:
                 row |= json.loads(item.facts)
             else:
-                self._measure(item, row)
+                self._measure(item, row, known or {})
         except BadImage as bad:
             row |= {"status": bad.status, "error": bad.detail}
         return row
 
-    def _measure(self, item: Item, row: Row) -> None:
+    def _measure(self, item: Item, row: Row, known: Row) -> None:
         limits = self.config.limits
         if item.size > limits.max_bytes:
             raise BadImage("too_large", f"{item.size} bytes, limits.max_bytes is {limits.max_bytes}")
@@ -150,12 +159,17 @@ class Measurer:
         row |= header.facts()
         decoded = decode(data, header, limits)
         meta = {**json.loads(row["meta"] or "{}"), **header.notes(), **decoded.notes, **credits_of(data)}
-        row["meta"] = json.dumps(meta, ensure_ascii=False, sort_keys=True)
         try:
-            self._run_meters(Frame(decoded.rgb, header), row)
+            frame = Frame(decoded.rgb, header)
+            self._run_meters(frame, row, known if known.get("id") == name else {})
+            if self.recogniser is not None:
+                row[contaminated.COLUMN], shown = self.recogniser(frame, row["thumb"])
+                row["meters"] += f",{self.recogniser.name}"
+                meta |= {contaminated.NOTE: shown} if shown else {}
         except Exception as error:
             error.add_note(f"while measuring {item.uri} of source {item.source}")
             raise
+        row["meta"] = json.dumps(meta, ensure_ascii=False, sort_keys=True)
 
     def _head(self, item: Item) -> Header | None:
         """The header from the first 64 kB; None where they don't hold it all and the whole file must be read."""
@@ -167,10 +181,17 @@ class Measurer:
                 raise
             return None
 
-    def _run_meters(self, frame: Frame, row: Row) -> None:
-        row["phash"] = int(hash_frame(frame, self.config.dedup.hash, self.config.dedup.mode))
-        row["thumb"] = thumb(frame)
-        for meter in self.meters.values():
+    def _run_meters(self, frame: Frame, row: Row, known: Row) -> None:
+        ran = set((known.get("meters") or "").split(","))
+        if HASH_METER in ran:
+            row |= {"phash": known["phash"], "thumb": known["thumb"]}
+        else:
+            row["phash"] = int(hash_frame(frame, self.config.dedup.hash, self.config.dedup.mode))
+            row["thumb"] = thumb(frame)
+        for name, meter in self.meters.items():
+            if name in ran:
+                row |= {column: known[column] for column in meter.columns}
+                continue
             for column, value in zip(meter.columns, meter(frame), strict=True):
                 # As the ledger holds it: float32, so that a resumed run sees the same number.
                 row[column] = None if value is None else float(np.float32(value))

@@ -71,7 +71,8 @@ def _read(path: Path) -> list[tuple[str, bool]]:
         raise ConfigError(f"{where}: {error.strerror or error}") from None
     except pa.ArrowInvalid as error:
         raise ConfigError(f"{where}: not a .csv or .parquet table: {error}") from None
-    named = [name for name in _NAMES if name in table.column_names]
+    # An id names all copies of an image, a key that input alone: where both are given, the key is meant.
+    named = [name for name in ("key", *_NAMES) if name in table.column_names]
     if not named or "keep" not in table.column_names:
         raise ConfigError(f"{where}: needs a column `keep` and one of {', '.join(_NAMES)}; has {table.column_names}")
     try:

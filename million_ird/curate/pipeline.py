@@ -17,13 +17,16 @@ import pyarrow.compute as pc
 
 from million_ird import __version__
 from million_ird.cards import DatasetFacts, WebFacts, dataset_card
+from million_ird.curate.contaminated import recogniser
 from million_ird.curate.decide import Verdicts, decisions, judge
 from million_ird.curate.duplicates import near_edges
 from million_ird.curate.export import export_dataset
 from million_ird.curate.gather import survey
-from million_ird.curate.ledger import check_hash, measurement_columns, thumbs
+from million_ird.curate.ledger import check_hash, fitted, measurement_columns, part_names, schema, thumbs
 from million_ird.curate.measure import MeasureShard
 from million_ird.curate.network import fetched
+from million_ird.curate.passes.ledger import enabled, read_passes
+from million_ird.curate.passes.run import notes, run_passes
 from million_ird.curate.plan import STORE, Plan, web_shards
 from million_ird.curate.report import render
 from million_ird.curate.settings import BuildConfig
@@ -67,6 +70,7 @@ class Pipeline:
 
     def run(self, retry_failed: bool = False) -> BuildSummary:
         measured = self.measure()
+        self.fit()
         if retry_failed:
             measured += self.retry_failed()
         state, marks = self.space.state(), self.marks()
@@ -76,24 +80,45 @@ class Pipeline:
         if "unmeasured" in verdicts.counts():
             measured += self.measure_missing(verdicts)
             verdicts = self.judged()
+        verdicts, seen = self.passed(verdicts)
         self.write_decisions(verdicts)
         totals = self.export(verdicts)
         self.write_report(verdicts)
-        summary = self.summary(verdicts, totals, ())
+        summary = self.summary(verdicts, totals, notes(self.config))
         self.space.remember(**self.marks(), summary={**asdict(summary), "out": "", "remedy": ""})
-        return BuildSummary(**{**asdict(summary), "measured": measured})
+        return BuildSummary(**{**asdict(summary), "measured": measured + seen})
 
     def measure(self) -> int:
         """Measure the shards that have no part yet; how many inputs that was."""
         missing = [shard for shard in range(self.plan.shards) if not part_path(self.ledger, shard).exists()]
         return self._measure(missing, None)
 
+    def fit(self) -> None:
+        """Give parts that were written before a meter was added its columns, so that every reader finds them."""
+        names = set(schema(self.config).names)
+        for shard in range(self.plan.shards):
+            if not names <= set(part_names(self.ledger, shard)):
+                part = read_parts(self.ledger, shard + 1, first=shard)
+                write_table(part_path(self.ledger, shard), fitted(part, self.config))
+
     def measure_missing(self, verdicts: Verdicts) -> int:
         """Measure the rows that are `unmeasured`, each shard's part written anew."""
         code = verdicts.reasons.index("unmeasured") + 1
-        rows = np.flatnonzero(verdicts.code == code)
+        rows = np.flatnonzero((verdicts.code == code) & ~np.any([*verdicts.waiting.values(), verdicts.code < 0], 0))
         keys = read_parts(self.ledger, self.plan.shards, ["key"]).column("key").take(pa.array(rows)).to_pylist()
-        return self._measure(sorted({int(row) // self.plan.shard_size for row in rows}), frozenset(keys))
+        return self._measure(sorted({self.plan.shard_of(int(row)) for row in rows}), frozenset(keys))
+
+    def passed(self, verdicts: Verdicts) -> tuple[Verdicts, int]:
+        """Run the passes on what all else keeps, the second on what the first keeps, until nothing waits: where one
+        drops the best of a cluster, the next best is seen, too. The verdicts then, and how many rows were measured."""
+        seen = 0
+        while waiting := {name: np.flatnonzero(rows).tolist() for name, rows in verdicts.waiting.items() if rows.any()}:
+            first = {name: waiting[name] for name in list(waiting)[:1]}
+            for name, shard, count in run_passes(self.out, self.plan, self.config, first, self.watch):
+                self.space.event("pass", ran=name, shard=shard, measured=count)
+                seen += count
+            verdicts = self.judged()
+        return verdicts, seen
 
     def retry_failed(self) -> int:
         """Fetch again what failed and may have healed, and measure it; how many inputs that was."""
@@ -110,8 +135,7 @@ class Pipeline:
     def _measure(self, shards: list[int], only: frozenset[str] | None) -> int:
         if not shards:
             return 0
-        size, inputs = self.plan.shard_size, self.plan.inputs
-        total = len(only) if only is not None else sum(min(size, inputs - shard * size) for shard in shards)
+        total = len(only) if only is not None else sum(map(self.plan.count, shards))
         task = MeasureShard(str(self.out), self.plan.sources, self.config, self.space.run, only)
         with fetched(self.space, self.plan, self.config, shards, only) as (ready, note):
             for shard, statuses in self._execute("measure", task, ready, len(shards), total, note):
@@ -165,13 +189,15 @@ class Pipeline:
             self.config,
             measurement_columns(self.config),
             lambda nodes: near_edges(self.out, hashes, lambda: thumbs(self.table(["thumb"])), nodes, self.config),
+            read_passes(self.out, self.plan.shards, self.config, table.column("key")),
         )
         self.watch("decide", self.plan.inputs, self.plan.inputs)
         return verdicts
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The ledger in plan order."""
-        return read_parts(self.ledger, self.plan.shards, columns)
+        parts = (read_parts(self.ledger, shard + 1, columns, first=shard) for shard in range(self.plan.shards))
+        return pa.concat_tables([fitted(part, self.config, columns) for part in parts])
 
     def write_decisions(self, verdicts: Verdicts) -> None:
         write_table(self.out / "decisions.parquet", decisions(self.table(["key", "id", "uri"]), verdicts))
@@ -214,12 +240,16 @@ class Pipeline:
 
     def marks(self) -> dict[str, str]:
         """What goes into each stage, as one hash: a stage whose mark is in the state needs no second run."""
-        parts = [part_path(self.ledger, shard).stat() for shard in range(self.plan.shards)]
-        ledger = [[part.st_size, part.st_mtime_ns] for part in parts]
+        folders = [self.ledger, *(self.out / "ledger" / name for name in enabled(self.config))]
+        parts = [part_path(folder, shard) for folder in folders for shard in range(self.plan.shards)]
+        facts = [part.stat() for part in parts if part.parent == self.ledger or part.exists()]
+        ledger = [[part.st_size, part.st_mtime_ns] for part in facts]
         config = self.config.model_dump(mode="json")
         pins = self.config.policy.pins.file
         pinned = Path(pins).read_bytes().hex() if pins and Path(pins).exists() else ""
-        decided = [__version__, ledger, config["policy"], config["dedup"], config["measure"], pinned]
+        known = recogniser(self.config.policy)
+        config["policy"]["contaminated"]["digest"] = known.name if known else ""
+        decided = [__version__, ledger, config["policy"], config["dedup"], config["measure"], config["passes"], pinned]
         return {
             "decisions": _hash(decided),
             "dataset": _hash([decided, config["export"]]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -50,19 +51,34 @@ class Plan:
     Attributes:
         sources: where the inputs lie.
         inputs: how many there are.
-        shard_size: inputs per shard (the last one may hold fewer).
+        starts: row at which each shard begins; shards that were added with a source may have another size.
         skipped: what a source passed over, by kind.
+        paths: what the sources were asked for as; None in plans that don't say.
     """
 
     sources: tuple[SourceSpec, ...]
     inputs: int
-    shard_size: int
+    starts: tuple[int, ...]
     skipped: dict[str, int]
+    paths: tuple[str, ...] | None = None
 
     @property
     def shards(self) -> int:
         """How many shards there are."""
-        return -(-self.inputs // self.shard_size)
+        return len(self.starts)
+
+    def count(self, shard: int) -> int:
+        """Inputs of a shard."""
+        return (*self.starts, self.inputs)[shard + 1] - self.starts[shard]
+
+    def shard_of(self, row: int) -> int:
+        """The shard that holds a row of the plan."""
+        return bisect_right(self.starts, row) - 1
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The shard that holds a row of the plan, and the row's place in it."""
+        shard = self.shard_of(row)
+        return shard, row - self.starts[shard]
 
 
 def make_plan(out: Path, config: BuildConfig, specs: Sequence[SourceSpec]) -> Plan:
@@ -71,17 +87,44 @@ def make_plan(out: Path, config: BuildConfig, specs: Sequence[SourceSpec]) -> Pl
     Raises:
         InputError: a source cannot be read, or there is no input at all.
     """
+    return _grown(out, Plan((), 0, (), {}, ()), config, specs)
+
+
+def grow_plan(out: Path, plan: Plan, config: BuildConfig, specs: Sequence[SourceSpec]) -> Plan:
+    """Add sources to a plan: their inputs make shards of their own, behind those that are there.
+
+    Args:
+        out: the run's folder.
+        plan: its plan so far.
+        config: the configuration with all sources.
+        specs: the new ones.
+
+    Raises:
+        InputError: a source cannot be read, or there is no input in the new ones.
+    """
+    return _grown(out, plan, config, specs)
+
+
+def _grown(out: Path, plan: Plan, config: BuildConfig, specs: Sequence[SourceSpec]) -> Plan:
     specs = tuple(brought(spec, out / CRAWL, config.fetch) if spec.kind == "brought" else spec for spec in specs)
-    skipped: Counter[str] = Counter()
+    skipped: Counter[str] = Counter(plan.skipped)
     web = Web(config.fetch, config.crawl, str(out / CRAWL))
-    items = islice(all_items(specs, skipped, str(out.resolve()), web), config.sources.limit)
-    count = _write(out / _LISTED, items, _CHUNK)
-    if not count:
-        (out / _LISTED).unlink()
-        raise InputError(nothing(config.sources.paths, skipped))
-    plan = Plan(specs, count, config.run.shard_size or shard_size(count), dict(skipped))
-    _regroup(out / _LISTED, plan.shard_size)
-    write_json(out / PLAN, _as_json(plan))
+    limit = config.sources.limit
+    left = None if limit is None else max(0, limit - plan.inputs)
+    items = islice(all_items(specs, skipped, str(out.resolve()), web), left)
+    added = out / f".{_LISTED}.added.tmp"
+    try:
+        count = _write(added, items, _CHUNK)
+        if not count:
+            raise InputError(nothing(config.sources.paths[len(plan.paths or ()) :], skipped))
+        size = config.run.shard_size or shard_size(count)
+        _regroup(added, size)
+        _append(out / _LISTED, plan.shards, added)
+    finally:
+        added.unlink(missing_ok=True)
+    starts = (*plan.starts, *range(plan.inputs, plan.inputs + count, size))
+    plan = Plan((*plan.sources, *specs), plan.inputs + count, starts, dict(skipped), config.sources.paths)
+    write_json(out / PLAN, _as_json(plan))  # last: until it is there, the plan is what it was
     return plan
 
 
@@ -99,6 +142,18 @@ def _write(path: Path, items: Iterator[Item], group: int) -> int:
             writer.write_table(pa.Table.from_pylist([_row(item) for item in chunk], schema=_SCHEMA))
             count += len(chunk)
     return count
+
+
+def _append(path: Path, shards: int, added: Path) -> None:
+    """The first row groups of a listing, and behind them all of another one."""
+    with whole(path) as file, pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
+        for source, count in ((path, shards), (added, None)):
+            if count == 0:
+                continue
+            with source.open("rb") as listed:
+                reader = pq.ParquetFile(listed)
+                for group in range(reader.num_row_groups if count is None else count):
+                    writer.write_table(reader.read_row_group(group))
 
 
 def _regroup(path: Path, size: int) -> None:
@@ -142,7 +197,10 @@ def load_plan(out: Path) -> Plan | None:
     if data is None:
         return None
     sources = tuple(SourceSpec.of(spec) for spec in data["sources"])
-    return Plan(sources, data["inputs"], data["shard_size"], data["skipped"])
+    shards = data.get("shards")
+    starts = [first for first, _ in shards] if shards else range(0, data["inputs"], data["shard_size"])
+    paths = data.get("paths")
+    return Plan(sources, data["inputs"], tuple(starts), data["skipped"], None if paths is None else tuple(paths))
 
 
 def shard_items(out: Path, shard: int) -> list[Item]:
@@ -181,13 +239,12 @@ def _row(item: Item) -> dict[str, Any]:
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
-    firsts = range(0, plan.inputs, plan.shard_size)
     return {
         "version": 1,
+        "paths": plan.paths,
         "sources": [asdict(spec) for spec in plan.sources],
         "inputs": plan.inputs,
         "skipped": plan.skipped,
-        "shard_size": plan.shard_size,
         "listing": _LISTED,
-        "shards": [[first, min(plan.shard_size, plan.inputs - first)] for first in firsts],
+        "shards": [[first, plan.count(shard)] for shard, first in enumerate(plan.starts)],
     }

@@ -90,8 +90,7 @@ def remove(out: str | Path, names: Sequence[str], watch: Watch = lambda *progres
         stones.update(value for name in ("key", "id", "uri") for value in taken.column(name).to_pylist() if value)
         write_json(space.out / TOMBSTONES, sorted(stones))
         keys = frozenset(taken.column("key").to_pylist())
-        size = plan.shard_size
-        shards = sorted({int(row) // size for row in np.flatnonzero(rows)})
+        shards = sorted({plan.shard_of(int(row)) for row in np.flatnonzero(rows)})
         for shard in set(shards) & set(web_shards(space.out, plan)):
             without(space.out / STORE, shard, keys)
         for shard in shards:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from million_ird.curate import contaminated
 from million_ird.curate.ledger import Column, numbers
 from million_ird.curate.settings import Policy, Rule
 from million_ird.curate.survey import Bound, Line
@@ -21,6 +22,7 @@ _RULES: dict[str, tuple[tuple[str, Bound, str], ...]] = {
         ("pixels", "min", "min_pixels"),
         ("aspect", "max", "max_aspect"),
     ),
+    "contaminated": (("contaminated", "max", "max"),),
     "blur": (("blur", "min", "min"), ("blur_ratio", "min", "min_ratio")),
     "flat": (("flat", "max", "max"),),
     "noise": (("noise", "max", "max"),),
@@ -33,7 +35,7 @@ _RULES: dict[str, tuple[tuple[str, Bound, str], ...]] = {
     "watermark": (("watermark", "max", "max"),),
     "iqa": (("iqa", "max", "max"),),
 }
-_DUPLICATES = ("exact_duplicate", "near_duplicate", "contaminated")
+_DUPLICATES = ("exact_duplicate", "near_duplicate")
 
 DERIVED: Mapping[str, Column] = {
     "short_side": Column("", "short side, px; higher = larger"),
@@ -47,7 +49,8 @@ HEADER_COLUMNS = frozenset({*DERIVED, "jpeg_quality"})
 
 
 def lines(policy: Policy, triage: bool | None = False) -> list[Line]:
-    """Every threshold of a policy in the order of asking, those of disabled rules too; unset ones are left out.
+    """Every threshold of a policy in the order of asking, those of disabled rules too (but `contaminated`); unset ones
+    are left out.
 
     The order is the cascade's; with triage the lines on the header come first, as they did when it was decided what to
     decode.
@@ -55,6 +58,8 @@ def lines(policy: Policy, triage: bool | None = False) -> list[Line]:
     found = []
     for reason, bounds in _RULES.items():
         rule: Rule = getattr(policy, reason)
+        if reason == contaminated.COLUMN and not rule.enabled:
+            continue  # its column is there only where the rule is on
         for column, bound, key in bounds:
             value = getattr(rule, key)
             if value is not None:
@@ -62,6 +67,17 @@ def lines(policy: Policy, triage: bool | None = False) -> list[Line]:
     for column, limits in policy.meters.items():
         found += [Line(column, column, _bound(b), value, f"policy.meters.{column}.{b}") for b, value in limits.items()]
     return sorted(found, key=lambda line: not comes_early(line, triage))
+
+
+def places(column: str) -> list[tuple[Bound, str]]:
+    """The bounds that a policy can set on a column, and the configuration key of each."""
+    found: list[tuple[Bound, str]] = [
+        (bound, f"policy.{reason}.{key}")
+        for reason, bounds in _RULES.items()
+        for name, bound, key in bounds
+        if name == column
+    ]
+    return found or [(_bound(name), f"policy.meters.{column}.{name}") for name in ("max", "min")]
 
 
 def _bound(name: str) -> Bound:
@@ -76,7 +92,12 @@ def comes_early(line: Line, triage: bool | None) -> bool:
 def reasons(policy: Policy) -> list[str]:
     """Every reason a row can be dropped for, in the order of asking; code k of a decision is `reasons[k - 1]`."""
     first, *rest = _RULES
-    return [*STATUSES[1:], "pinned", first, *_DUPLICATES, *rest, *policy.meters, "unmeasured"]
+    return [*STATUSES[1:], "pinned", first, *_DUPLICATES, *rest, *policy.meters, *_of_passes(policy), "unmeasured"]
+
+
+def _of_passes(policy: Policy) -> list[str]:
+    """Reasons of the passes, which are asked last."""
+    return [f"{name}_{key}" for name in ("clip", "pyiqa") for key in getattr(policy, name)]
 
 
 def check(policy: Policy, columns: Mapping[str, Column]) -> None:
@@ -96,8 +117,6 @@ def check(policy: Policy, columns: Mapping[str, Column]) -> None:
         if line.column not in columns or not columns[line.column].meter:
             rule = line.key.rsplit(".", 1)[0]
             raise ConfigError(f"{line.key}: no meter measures '{line.column}'; set {rule}.enabled=false")
-    if policy.contaminated.enabled and policy.contaminated.sets:
-        raise ConfigError(f"policy.contaminated.sets: no hash list called '{policy.contaminated.sets[0]}'; known: none")
 
 
 def values(table: pa.Table, column: str) -> NDArray[np.float64]:

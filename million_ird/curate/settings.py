@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
@@ -13,6 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from million_ird.config import Config, merge, parse_sets, read_yaml, validate
 from million_ird.errors import ConfigError
 from million_ird.images import Limits
+from million_ird.meters.clip import Clip
+from million_ird.meters.iqa import Pyiqa
+from million_ird.meters.onnx import OnnxFile
 from million_ird.sources.web.settings import Crawl, Fetch
 
 PRESETS = ("photos", "lsdir", "million-ird")
@@ -48,6 +52,25 @@ class Measure(Config):
     """Names of meters, built-in or registered under the entry-point group million_ird.meters."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Fields of single meters, for example {blur: {tile: 128}}."""
+    onnx: dict[str, OnnxFile] = Field(default_factory=dict)
+    """Classifiers of others as meters: {NAME: {path: FILE, ...}} fills the column NAME, on which policy.meters.NAME
+    rules."""
+
+    @model_validator(mode="after")
+    def _columns_have_names(self) -> Measure:
+        for name in self.onnx:
+            if not re.fullmatch("[a-z][a-z0-9_]*", name):
+                raise ValueError(f"onnx.{name}: a column's name is a-z, 0-9 and _, and begins with a letter")
+        return self
+
+
+class Passes(Config):
+    """Large models over what all cheaper rules keep, each with a ledger of its own."""
+
+    clip: Clip = Clip()
+    """Embeddings, and scores by prompts and linear heads."""
+    pyiqa: Pyiqa = Pyiqa()
+    """No-reference quality metrics of pyiqa, for non-commercial use only."""
 
 
 class Dedup(Config):
@@ -99,7 +122,10 @@ class NearDuplicate(Rule):
 
 class Contaminated(Rule):
     sets: tuple[str, ...] = ()
-    """Hash lists of test sets."""
+    """Hash lists of test sets: built-in ones by name (kodak24), others by the path that `mird hashes make` wrote."""
+    max: float | None = 0.0
+    """Largest `contaminated` that passes: the share of the smaller of image and test picture that lies in the other.
+    1 = list what is found, drop nothing."""
 
 
 class Blur(MinRule):
@@ -142,7 +168,8 @@ class Policy(Config):
     near_duplicate: NearDuplicate = NearDuplicate()
     """Copies that were resized, recompressed or slightly changed: the best stays."""
     contaminated: Contaminated = Contaminated()
-    """Near duplicates of standard test sets."""
+    """Near duplicates of test pictures, crops of them, and what they are crops of. Comparing takes about 1.5
+    times as long as all the meters; other `sets` read and compare every image once more."""
     blur: Blur = Blur()
     """`blur` (sharpness of the sharpest parts) and `blur_ratio`."""
     flat: MaxRule = MaxRule()
@@ -167,14 +194,19 @@ class Policy(Config):
     """`iqa`: NIQE."""
     meters: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Rules on columns of third-party meters: {column: {min: 0.1, max: 0.9}}; the reason is the column's name."""
+    clip: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Rules on the CLIP pass: {NAME: {max: 0.5}} for a score or head of passes.clip; the reason is clip_NAME."""
+    pyiqa: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Rules on the pyiqa pass: {NAME: {max: 6}} for a metric of passes.pyiqa; the reason is pyiqa_NAME."""
     pins: Pins = Pins()
     """Decisions by hand."""
 
     @model_validator(mode="after")
     def _bounds_are_known(self) -> Policy:
-        for column, bounds in self.meters.items():
-            if not bounds or bounds.keys() - {"min", "max"}:
-                raise ValueError(f"meters.{column} takes min and max")
+        for section in ("meters", "clip", "pyiqa"):
+            for column, bounds in getattr(self, section).items():
+                if not bounds or bounds.keys() - {"min", "max"}:
+                    raise ValueError(f"{section}.{column} takes min and max")
         return self
 
 
@@ -214,6 +246,10 @@ class Run(Config):
 
     workers: int | None = Field(default=None, ge=0)
     """Processes; null = one per core; 0 = in this process."""
+    executor: Literal["local", "ray"] = "local"
+    """Where they run: on this machine, or on a Ray cluster that shares the folder and the sources."""
+    ray_address: str | None = None
+    """The cluster: auto, ray://HOST:PORT; null = one that is started on this machine."""
     shard_size: int | None = Field(default=None, ge=1)
     """Inputs per shard; null = by the number of inputs, 32 to 4096."""
     price_per_core_hour: float = Field(default=0.05, ge=0)
@@ -233,6 +269,8 @@ class BuildConfig(Config):
     """Sizes beyond which an image is not decoded."""
     measure: Measure = Measure()
     """What is measured."""
+    passes: Passes = Passes()
+    """Large models over what is left; off."""
     dedup: Dedup = Dedup()
     """How duplicates are recognised."""
     policy: Policy = Policy()

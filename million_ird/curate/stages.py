@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from million_ird import __version__
+from million_ird.curate import contaminated
 from million_ird.curate.ledger import measurement_columns
+from million_ird.curate.passes.ledger import check_passes
+from million_ird.curate.passes.run import check_models
 from million_ird.curate.pipeline import Pipeline, Watch
-from million_ird.curate.plan import PLAN, load_plan, make_plan
+from million_ird.curate.plan import Plan, grow_plan, load_plan, make_plan
 from million_ird.curate.rules import check, lines
 from million_ird.curate.settings import BuildConfig, as_config
 from million_ird.curate.summary import BuildSummary
 from million_ird.curate.workspace import opened, stored_config
 from million_ird.errors import OutputError
+from million_ird.meters.clip import with_head_hashes
+from million_ird.meters.onnx import with_hash
 from million_ird.sources import Listing, SourceSpec, resolve
 from million_ird.sources.web import need_web
 
@@ -50,9 +55,10 @@ def build(
         MirdError: wrong configuration, a source or folder that cannot be used.
     """
     began = time.monotonic()
-    config = completed(_with_sources(as_config(config), [str(source) for source in sources]))
+    config = with_models(completed(_with_sources(as_config(config), [str(source) for source in sources])))
     # What a source means is asked once, before anything is written: the Hub's answer may be another tomorrow.
-    specs = [] if (Path(out) / PLAN).is_file() and not fresh else resolve(config.sources.paths, listing_of(config))
+    planned = None if fresh else load_plan(Path(out))
+    specs = _asked(config, planned)
     if any(spec.web or spec.kind == "brought" for spec in specs):
         need_web()
     with opened(Path(out)) as space:
@@ -60,12 +66,16 @@ def build(
             space.clear()
         plan = load_plan(space.out)
         config = with_triage(config, plan.sources if plan else specs)
-        space.adopt(config)
+        space.adopt(config, grows=True)
         space.event("start", version=__version__, fresh=fresh)
         if plan is None:
             watch("list", 0, 0)
             plan = make_plan(space.out, config, specs)
             space.event("plan", inputs=plan.inputs, shards=plan.shards, skipped=plan.skipped)
+        elif specs and plan == planned:
+            watch("list", 0, 0)
+            plan = grow_plan(space.out, plan, config, specs)
+            space.event("plan grown", inputs=plan.inputs, shards=plan.shards, skipped=plan.skipped)
         summary = Pipeline(space, plan, config, watch).run(retry_failed)
         seconds = round(time.monotonic() - began, 3)
         space.event("end", inputs=summary.inputs, kept=summary.kept, reasons=summary.reasons, seconds=seconds)
@@ -99,6 +109,8 @@ def decide(
         if not preview:
             space.adopt(config)
         work = Pipeline(space, plan, config, watch)
+        if not preview:
+            work.fit()
         verdicts = work.judged()
         if not preview:
             work.write_decisions(verdicts)
@@ -138,11 +150,28 @@ def completed(config: BuildConfig) -> BuildConfig:
     Raises:
         ConfigError: a rule rests on what no meter measures.
     """
+    config = config.model_copy(update={"policy": contaminated.absolute(config.policy)})
     columns = measurement_columns(config)
     check(config.policy, columns)
-    asked = [columns[x.column].meter for x in lines(config.policy) if x.enabled and x.column in columns]
-    meters = tuple(dict.fromkeys([*config.measure.meters, *asked]))
+    check_passes(config)
+    named = columns.keys() - {contaminated.COLUMN}  # that one no name in measure.meters stands for
+    asked = [columns[x.column].meter for x in lines(config.policy) if x.enabled and x.column in named]
+    meters = tuple(name for name in dict.fromkeys([*config.measure.meters, *asked]) if name not in config.measure.onnx)
     return config.model_copy(update={"measure": config.measure.model_copy(update={"meters": meters})})
+
+
+def with_models(config: BuildConfig) -> BuildConfig:
+    """The configuration with what is to be known of the files that it measures by, each checked to run.
+
+    Raises:
+        ConfigError: one cannot be used.
+    """
+    found = {name: with_hash(name, file) for name, file in config.measure.onnx.items()}
+    measure = config.measure.model_copy(update={"onnx": found})
+    passes = config.passes.model_copy(update={"clip": with_head_hashes(config.passes.clip)})
+    config = config.model_copy(update={"measure": measure, "passes": passes})
+    check_models(config)
+    return config
 
 
 def with_triage(config: BuildConfig, specs: Sequence[SourceSpec]) -> BuildConfig:
@@ -155,6 +184,16 @@ def with_triage(config: BuildConfig, specs: Sequence[SourceSpec]) -> BuildConfig
 def listing_of(config: BuildConfig) -> Listing:
     """How lists of URLs are read."""
     return Listing(config.sources.url_column, config.sources.where)
+
+
+def _asked(config: BuildConfig, plan: Plan | None) -> list[SourceSpec]:
+    """The sources that are still to be listed: all, or those that were named behind the ones of the plan."""
+    if plan is None:
+        return resolve(config.sources.paths, listing_of(config))
+    known = plan.paths
+    if known is None or config.sources.paths[: len(known)] != known or len(known) == len(config.sources.paths):
+        return []
+    return resolve(config.sources.paths[len(known) :], listing_of(config), plan.sources)
 
 
 def _with_sources(config: BuildConfig, sources: Sequence[str]) -> BuildConfig:

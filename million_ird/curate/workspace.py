@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ OURS = (
 )
 """Everything that a build writes into its folder, besides the lock."""
 
-FREE = ("policy", "export", "report", "run", "seed", "fetch")
-"""Sections that may change on the same ledger: they decide, write, draw or fetch, but don't measure."""
+FREE = ("policy", "export", "report", "run", "seed", "fetch", "passes")
+"""Sections that may change on the same ledger: they decide, write, draw or fetch, but don't measure. Of the passes,
+each part says what it rests on."""
 
 
 class Workspace:
@@ -68,15 +69,24 @@ class Workspace:
         """Add finished stages to the state."""
         write_json(self.out / "state.json", {**self.state(), **stages})
 
-    def adopt(self, config: BuildConfig) -> None:
+    def adopt(self, config: BuildConfig, *, grows: bool = False) -> None:
         """Write the configuration, or refuse one that the ledger here was not measured by.
+
+        Args:
+            config: the new one.
+            grows: take sources that come behind the old ones.
 
         Raises:
             ConfigError: naming what differs.
         """
         path = self.out / "build.yaml"
         if path.exists() and (self.out / "plan.json").exists():
-            found = differences(_frozen(load_config({}, path)), _frozen(config))
+            old = load_config({}, path)
+            known = {name for name, file in old.measure.onnx.items() if file.sha256}
+            paths = old.sources.paths
+            if grows and config.sources.paths[: len(paths)] == paths:
+                old = old.model_copy(update={"sources": old.sources.model_copy(update={"paths": config.sources.paths})})
+            found = differences(_frozen(old, known), _frozen(config, known))
             if found:
                 raise ConfigError(
                     f"--out {self.out} holds a build with another configuration ({'; '.join(found)}): set it back, "
@@ -85,10 +95,18 @@ class Workspace:
         write_text(path, to_yaml(config))
 
 
-def _frozen(config: BuildConfig) -> dict[str, Any]:
-    """What must not change on one ledger. Meters may be added: rows say which ones ran on them."""
+def _frozen(config: BuildConfig, known: Collection[str]) -> dict[str, Any]:
+    """What must not change on one ledger. Meters may be added: rows say which ones ran on them.
+
+    Args:
+        config: the old one or the new one.
+        known: names of the ONNX files that the old one measured by; their paths may change, their bytes not.
+    """
     data = config.model_dump(mode="json", exclude=set(FREE))
     del data["measure"]["meters"]
+    data["measure"]["onnx"] = {name: file for name, file in data["measure"]["onnx"].items() if name in known}
+    for file in data["measure"]["onnx"].values():
+        del file["path"], file["help"]
     data["measure"]["triage"] = bool(data["measure"]["triage"])
     return data
 
@@ -120,6 +138,23 @@ def public(config: BuildConfig) -> str:
     hidden: Mapping[str, Any] = {"paths": tuple(Path(path).name for path in config.sources.paths)}
     pins = config.policy.pins
     file = Path(pins.file).name if pins.file else None
-    policy = config.policy.model_copy(update={"pins": pins.model_copy(update={"file": file})})
-    shown = config.model_copy(update={"sources": config.sources.model_copy(update=hidden), "policy": policy})
+    lists = config.policy.contaminated
+    lists = lists.model_copy(update={"sets": tuple(Path(name).name for name in lists.sets)})
+    policy = config.policy.model_copy(update={"pins": pins.model_copy(update={"file": file}), "contaminated": lists})
+    files = {name: one.model_copy(update={"path": Path(one.path).name}) for name, one in config.measure.onnx.items()}
+    measure = config.measure.model_copy(update={"onnx": files})
+    sources = config.sources.model_copy(update=hidden)
+    shown = config.model_copy(
+        update={"sources": sources, "measure": measure, "passes": _passes_without_folders(config), "policy": policy}
+    )
     return to_yaml(shown, leave_out={"run"})
+
+
+def _passes_without_folders(config: BuildConfig) -> Any:
+    clip = config.passes.clip
+    heads = {name: head.model_copy(update={"path": Path(head.path).name}) for name, head in clip.heads.items()}
+    local = Path(clip.model).expanduser().is_absolute() or Path(clip.model).is_dir()
+    found = {"heads": heads, "model": Path(clip.model).name if local else clip.model}
+    if "/" in clip.pretrained:
+        found["pretrained"] = Path(clip.pretrained).name
+    return config.passes.model_copy(update={"clip": clip.model_copy(update=found)})

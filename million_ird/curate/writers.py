@@ -48,13 +48,20 @@ def write_file(folder: Path, number: int, count: int, samples: Iterator[Sample],
         "samples" and image "bytes" written.
     """
     tally = _Tally(samples)
-    if config.export.format == "parquet":
-        _parquet(folder / "data" / f"train-{number:05d}-of-{count:05d}.parquet", tally, config)
-    elif config.export.format == "webdataset":
-        _webdataset(folder / "data" / f"train-{number:05d}-of-{count:05d}.tar", tally)
+    name = file_name(number, count, config)
+    if name is not None and config.export.format == "parquet":
+        _parquet(folder / name, tally, config)
+    elif name is not None:
+        _webdataset(folder / name, tally)
     else:
         _imagefolder(folder / "data" / "train" / f"{number:05d}", tally)
     return {"samples": tally.samples, "bytes": tally.bytes}
+
+
+def file_name(number: int, count: int, config: BuildConfig) -> str | None:
+    """Path of file `number` of `count` within a dataset; None for the image folder, which has many files."""
+    suffix = {"parquet": "parquet", "webdataset": "tar"}.get(config.export.format)
+    return suffix and f"data/train-{number:05d}-of-{count:05d}.{suffix}"
 
 
 class _Tally:

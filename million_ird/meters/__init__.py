@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -81,7 +81,10 @@ def halve(luma: Luma) -> Luma:
 class Meter(Protocol):
     """What measures a frame. `columns` maps each ledger column it fills to unit, range and direction, in words."""
 
-    columns: ClassVar[Mapping[str, str]]
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Column -> unit, range and direction; a class variable will do."""
+        ...
 
     def __call__(self, frame: Frame) -> Sequence[float | None]:
         """One value per column, in order; None = does not apply to this image. Pure, and safe on any size >= 1 px."""

@@ -25,19 +25,22 @@ _KNOWN = (
 )
 
 
-def resolve(sources: Sequence[str], listing: Listing | None = None) -> list[SourceSpec]:
+def resolve(
+    sources: Sequence[str], listing: Listing | None = None, beside: Sequence[SourceSpec] = ()
+) -> list[SourceSpec]:
     """What each SOURCE of a command line means.
 
     Args:
         sources: as typed.
         listing: how lists of URLs are read; None = nothing of the web is taken.
+        beside: sources that are there already, to which these are added.
 
     Raises:
         InputError: missing, given twice, matching nothing, or of a kind that cannot be read.
     """
     if not sources:
         raise InputError(f"no SOURCE given: name one of {_KNOWN}")
-    specs: list[SourceSpec] = []
+    specs = list(beside)
     for source in sources:
         for spec in _meant(source):
             if (spec.web or spec.kind == "brought") and listing is None:
@@ -47,7 +50,7 @@ def resolve(sources: Sequence[str], listing: Listing | None = None) -> list[Sour
             if any((s.protocol, s.root, s.paths) == (spec.protocol, spec.root, spec.paths) for s in specs):
                 raise InputError(f"{source}: this source is given twice; name it once")
             specs.append(_labelled(spec, specs))
-    return specs
+    return specs[len(beside) :]
 
 
 def _meant(source: str) -> Iterator[SourceSpec]:

@@ -156,6 +156,9 @@ def test_pins_win_over_all_rules(tmp_path):
     assert reasons({"status": "unreadable"}, sets=["policy.pins.keep=[k0]"]) == ["unreadable"]
     (tmp_path / "pins.csv").write_text("uri,keep\n0.jpg,true\n1.jpg,false\n")
     assert reasons(bad, {}, sets=[f"policy.pins.file={tmp_path}/pins.csv"]) == [None, "pinned"]
+    # A key names one input, where an id would name all copies of it.
+    (tmp_path / "pins.csv").write_text("id,key,keep\nid0,k1,true\n")
+    assert reasons(bad, bad, sets=[f"policy.pins.file={tmp_path}/pins.csv"]) == ["noise", None]
 
 
 def test_contradicting_or_unusable_pins_are_one_clear_line(tmp_path):

@@ -1,0 +1,121 @@
+"""Watermark: how surely a visible mark lies over the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from million_ird.config import Config
+from million_ird.errors import ConfigError
+from million_ird.meters import Frame, Luma
+
+OURS = "million-ird"
+"""Name of the network that ships; its card and its log lie beside it."""
+
+_NEARLY = 0.7
+"""A plane with this share of the pixels will do."""
+
+_SHIPPED = Path(__file__).parent / "weights" / "watermark.onnx"
+
+
+class Watermark(Config):
+    """A small network over luma at a quarter of a megapixel, trained on marks of this project's own making.
+
+    It tells marks laid over a picture (names, logos, tiles, grids, date stamps, captions) from what is part of the
+    scene. One thread of onnxruntime; the same picture gives the same value on the same kind of processor.
+    """
+
+    columns: ClassVar[Mapping[str, str]] = {
+        "watermark": "0..1, visible watermark, higher = surer; no probability: hardly a clean photo is above 0.5"
+    }
+
+    model: str = OURS
+    """The network: `million-ird`, or an ONNX file written by `mird train detectors`."""
+
+    pixels: int = Field(default=2**18, ge=2**12)
+    """Size at which the network looks, px; larger pictures are made so small, smaller ones stay. The shipped one was
+    trained for the default."""
+
+    @field_validator("model")
+    @classmethod
+    def _readable(cls, model: str) -> str:
+        if model != OURS:
+            session(model)  # a wrong file is reported before any picture is read
+        return model
+
+    def __call__(self, frame: Frame) -> tuple[float | None]:
+        """Returns:
+        `watermark`.
+        """
+        return (self._run(frame)[0],)
+
+    def map(self, frame: Frame) -> NDArray[np.float32]:
+        """(h, w) float32, 0..1: where the mark lies, one value for each 16 x 16 px of the picture as the network sees
+        it."""
+        return self._run(frame)[1]
+
+    def _run(self, frame: Frame) -> tuple[float, NDArray[np.float32]]:
+        luma = reduced(frame, self.pixels)
+        score, cells = session(self.model).run(["score", "cells"], {"luma": luma[None, None]})
+        return float(score[0]), cells[0, 0]
+
+
+def reduced(frame: Frame, pixels: int) -> Luma:
+    """Luma of at most so many pixels: one of the frame's planes as it is where it has nearly as many, or made smaller
+    from the next larger one."""
+    plane = frame.luma
+    for smaller in ("half", "quarter"):
+        if plane.size <= pixels:
+            break
+        if plane.size / 4 < _NEARLY * pixels:
+            return _resized(plane, pixels)
+        plane = getattr(frame, smaller)
+    return plane if plane.size <= pixels else _resized(plane, pixels)
+
+
+def _resized(plane: Luma, pixels: int) -> Luma:
+    height, width = plane.shape
+    scale = (pixels / plane.size) ** 0.5
+    size = max(1, int(width * scale)), max(1, int(height * scale))
+    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+@lru_cache(maxsize=4)
+def session(model: str = OURS) -> Any:
+    """The network by name or from a file, on one thread.
+
+    Raises:
+        ConfigError: no such file, or one that holds no such network.
+    """
+    path = _SHIPPED if model == OURS else Path(model)
+    remedy = f"give '{OURS}' or a file that `mird train detectors` wrote"
+    if not path.is_file():
+        raise ConfigError(f"watermark.model: {path} does not exist; {remedy}")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ConfigError("watermark: onnxruntime is not installed: pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Sizes differ from picture to picture: memory kept for one does not fit the next.
+    options.enable_mem_pattern = True
+    try:
+        made = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 onnxruntime's errors have no other common base
+        raise ConfigError(f"watermark.model: {path} is no ONNX network ({_first_line(error)}); {remedy}") from None
+    names = [found.name for found in made.get_inputs()], [found.name for found in made.get_outputs()]
+    if names != (["luma"], ["score", "cells"]):
+        raise ConfigError(f"watermark.model: {path} takes {names[0]} and gives {names[1]}; {remedy}")
+    return made
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

@@ -1,0 +1,42 @@
+"""The model card of a detector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def card(facts: Mapping[str, Any]) -> str:
+    """Markdown: what it is, what it was trained on, what it scored, where it fails."""
+    config = facts["config"]
+    held = facts["held_out"]
+    scores = (
+        f"On {held['pictures']:.0f} photos that were held out, marks in the training's styles: AUC {held['auc']:.4f}, "
+        f"{held['found']:.1%} of the marked above 0.5, {held['false']:.1%} of the unmarked."
+        if held
+        else "Not checked."
+    )
+    return f"""# Watermark detector
+
+Finds visible marks laid over photos: names, logos, tiles, grids, date stamps, captions, signatures. A stack of small
+convolutions over luma at a quarter of a megapixel, {facts["parameters"]:,} parameters, {facts["bytes"]:,} bytes.
+In: `luma` (1, 1, H, W) uint8. Out: `score` (1,), 0..1, and `cells` (1, 1, H / 16, W / 16), 0..1, where.
+
+- Trained by `mird train detectors`, seed {config["seed"]}, {config["steps"]:,} steps of {config["batch"]} samples, in
+  {facts["seconds"] / 60:.0f} minutes on one core ({facts["machine"]}, torch {facts["torch"]}).
+- Pictures: {len(facts["pictures"])} clean photos from {", ".join(facts["data"])}; the marks and the decoys are drawn by
+  `million_ird.degrade.watermark` and `million_ird.train.detectors.decoys`. Names and hashes of the pictures:
+  watermark.json.
+- sha256 of the file: `{facts["sha256"]}`.
+
+{scores} By style, size and opacity, on other sets and styles that training never saw: docs/detectors.md.
+
+0.5 is set so that {config["clean"]:.1%} of unmarked views of the training's pictures lie below. It is no probability.
+
+Not for: hidden (invisible) watermarks; reading what a mark says; deciding about people. It misses marks of low contrast
+on texture and very small ones; it can mistake signs, print and subtitles for marks. It is for leaving pictures out, not
+for taking marks off them.
+
+Licence: Apache-2.0. Settings: `{json.dumps(config, sort_keys=True)}`
+"""

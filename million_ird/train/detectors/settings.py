@@ -1,0 +1,38 @@
+"""The configuration of `mird train detectors`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from million_ird.config import Config
+
+
+class DetectorConfig(Config):
+    """How the watermark detector is trained."""
+
+    seed: int = 0
+    """Of all chance: the same seed, pictures and versions give the same file, byte for byte, on one thread."""
+    steps: int = Field(default=6000, ge=1)
+    """Changes of the weights."""
+    batch: int = Field(default=16, ge=1)
+    """Samples to a step."""
+    size: int = Field(default=224, ge=64, multiple_of=16)
+    """Side of a sample, px."""
+    late: float = Field(default=0.15, ge=0, le=1)
+    """Share of the steps, the last ones, on samples of twice the side, a quarter as many: about what is measured."""
+    rate: float = Field(default=3e-3, gt=0)
+    """Learning rate, falling to 0 by a cosine after a short rise."""
+    decay: float = Field(default=1e-4, ge=0)
+    """Weight decay."""
+    whole: float = Field(default=0.5, ge=0)
+    """Weight of the loss of the whole picture beside that of the cells."""
+    clean: float = Field(default=0.995, gt=0, lt=1)
+    """Share of the views of training pictures, unmarked, that shall score below 0.5."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the arithmetic; bfloat16 is twice as quick on processors that have it."""
+    every: int = Field(default=100, ge=1)
+    """Steps between two lines of the log."""
+    checks: int = Field(default=200, ge=0)
+    """Samples of held-out pictures that it is checked on at the end, and as many unmarked."""

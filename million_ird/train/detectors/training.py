@@ -1,0 +1,226 @@
+"""The training of the watermark detector: a seeded loop on the processor, the offset, then the file and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from million_ird.degrade.op import Bytes
+from million_ird.degrade.watermark import stamp
+from million_ird.errors import InputError, MirdError
+from million_ird.meters import Frame
+from million_ird.meters.watermark import Watermark, reduced
+from million_ird.rng import rng_for
+from million_ird.tables import locked, whole, write_json
+from million_ird.train.detectors.card import card
+from million_ird.train.detectors.net import Detector, pooled, to_onnx
+from million_ird.train.detectors.samples import Samples, load, photos
+from million_ird.train.detectors.settings import DetectorConfig
+
+PIXELS = Watermark.model_fields["pixels"].default
+
+Tell = Callable[[int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    Attributes:
+        out: its folder.
+        model: the ONNX file.
+        steps, pictures, seconds: how much went in.
+        figures: scores on held-out pictures.
+    """
+
+    out: str
+    model: str
+    steps: int
+    pictures: int
+    seconds: float
+    figures: Mapping[str, float]
+
+
+def train_watermark(
+    data: Sequence[str | Path], out: str | Path, config: DetectorConfig | None = None, tell: Tell | None = None
+) -> Trained:
+    """Train the watermark detector; write watermark.onnx, watermark.md (its card), watermark.json and metrics.jsonl.
+
+    Args:
+        data: folders of clean photos, of which every fifth is held out; files; or `packages`.
+        out: the folder of the run.
+        config: how.
+        tell: is told of every step.
+
+    Raises:
+        InputError: no pictures.
+        MirdError: the package `onnx` is missing.
+        OutputError: the folder can't be written, or another run works in it.
+    """
+    config = config or DetectorConfig()
+    _need_onnx()
+    paths = photos(data)
+    pictures = [rgb for path in paths if (rgb := load(path)) is not None]
+    held = [rgb for path in photos(data, held=True) if (rgb := load(path)) is not None]
+    if not pictures:
+        raise InputError("--data: no picture to train on")
+    out = Path(out)
+    with locked(out):
+        began = time.monotonic()
+        net, log = fit(pictures, config, tell)
+        net.offset = torch.tensor(offset(net, pictures, config))
+        seconds = time.monotonic() - began
+        figures = check(net, held or pictures, config)
+        facts = {
+            "data": sorted({Path(name).name for name in data}),
+            "pictures": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
+            "config": config.model_dump(),
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "held_out": figures,
+        }
+        notes = {"title": "million-ird watermark detector", "training": json.dumps(facts["config"], sort_keys=True)}
+        model = to_onnx(net, notes)
+        facts |= {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
+        facts |= {"seconds": round(seconds), "torch": torch.__version__, "machine": platform.machine()}
+        for name, content in (
+            ("watermark.onnx", model),
+            ("watermark.md", card(facts).encode()),
+            ("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode()),
+        ):
+            with whole(out / name) as file:
+                file.write(content)
+        write_json(out / "watermark.json", facts)
+    return Trained(str(out), str(out / "watermark.onnx"), config.steps, len(pictures), seconds, figures)
+
+
+def _need_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise MirdError('onnx is not installed: pip install "million-ird[export]"') from None
+
+
+def fit(
+    pictures: Sequence[Bytes], config: DetectorConfig, tell: Tell | None = None
+) -> tuple[Detector, list[dict[str, float]]]:
+    """The loop.
+
+    Returns:
+        The network, ready to be asked, and the log.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        net = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
+    late = config.steps - round(config.steps * config.late)
+    log: list[dict[str, float]] = []
+    losses: list[float] = []
+    number = 0
+    net.train()
+    for step in range(config.steps):
+        large = step >= late
+        size, count = (2 * config.size, max(1, config.batch // 4)) if large else (config.size, config.batch)
+        images, cells, marked = batch(Samples(pictures, config.seed, size), range(number, number + count))
+        number += count
+        rate = config.rate * share(step, config.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+            logits = net(images)
+        loss = loss_of(logits.float(), cells, marked, config.whole)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        losses.append(loss.item())
+        if (step + 1) % config.every == 0 or step + 1 == config.steps:
+            log.append(
+                {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(rate, 7), "size": size}
+            )
+            losses.clear()
+        if tell is not None:
+            tell(step + 1, {"loss": losses[-1] if losses else log[-1]["loss"]})
+    return net.eval(), log
+
+
+def share(step: int, steps: int) -> float:
+    """Of the learning rate: up over the first 5 %, then down to 0 by a cosine."""
+    rise = max(1, round(0.05 * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def batch(samples: Samples, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, 1, S, S) uint8, (B, s, s) float with NaN, (B,) float."""
+    found = [samples[number] for number in numbers]
+    images = torch.from_numpy(np.stack([sample.image for sample in found])[:, None])
+    cells = torch.from_numpy(np.stack([sample.cells for sample in found]))
+    return images, cells, torch.tensor([float(sample.marked) for sample in found])
+
+
+def loss_of(logits: Tensor, cells: Tensor, marked: Tensor, whole_weight: float) -> Tensor:
+    """Cross entropy of the cells that are asked about, and of the pictures."""
+    asked = ~torch.isnan(cells)
+    by_cell = F.binary_cross_entropy_with_logits(logits[asked], cells[asked])
+    by_picture = F.binary_cross_entropy_with_logits(pooled(logits), marked)
+    return by_cell + whole_weight * by_picture
+
+
+@torch.no_grad()
+def scores(net: Detector, images: Sequence[Bytes]) -> Any:
+    """Logits of pictures of any size, (N,) float64."""
+    planes = [reduced(Frame(image), PIXELS) for image in images]
+    return np.array([float(pooled(net(torch.from_numpy(plane.copy())[None, None]))) for plane in planes])
+
+
+def offset(net: Detector, pictures: Sequence[Bytes], config: DetectorConfig) -> float:
+    """The logit below which `config.clean` of the unmarked views of the pictures lie: whole, mirrored, and in parts."""
+    views: list[Bytes] = []
+    for number, picture in enumerate(pictures):
+        rng = rng_for(config.seed, "offset", number)
+        views += [picture, np.ascontiguousarray(picture[:, ::-1])]
+        for _ in range(3):
+            side = max(48, round(min(picture.shape[:2]) * (0.4 + 0.6 * rng.random())))
+            side = min(side, *picture.shape[:2])
+            top = int(rng.random() * (picture.shape[0] - side + 1))
+            left = int(rng.random() * (picture.shape[1] - side + 1))
+            views.append(np.ascontiguousarray(picture[top : top + side, left : left + side]))
+    return float(np.quantile(scores(net, views), config.clean))
+
+
+def check(net: Detector, pictures: Sequence[Bytes], config: DetectorConfig) -> dict[str, float]:
+    """How well marks of the training's styles are told from none, on other pictures: AUC, and shares above 0.5."""
+    if not config.checks:
+        return {}
+    clean = [pictures[number % len(pictures)] for number in range(min(config.checks, len(pictures)))]
+    marked = []
+    for number in range(config.checks):
+        rng = rng_for(config.seed, "check", number)
+        marked.append(stamp(pictures[number % len(pictures)], rng).image)
+    below, above = (scores(net, found) - net.offset.item() for found in (clean, marked))
+    return {
+        "auc": round(auc(below, above), 4),
+        "found": round(float((above > 0).mean()), 4),
+        "false": round(float((below > 0).mean()), 4),
+        "pictures": len(pictures),
+    }
+
+
+def auc(below: Any, above: Any) -> float:
+    """Area under the ROC curve: how often a marked picture scores higher than a clean one; a tie counts half."""
+    below, above = np.sort(np.asarray(below, np.float64)), np.asarray(above, np.float64)
+    less, not_more = np.searchsorted(below, above, "left"), np.searchsorted(below, above, "right")
+    return float((less + not_more).sum() / 2 / (len(below) * len(above)))
