@@ -198,7 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             began = time.process_time()
             about, _ = make_list([str(asked.folder / name)], name, path)
             each = path.stat().st_size / about.count / 1e3
-            print(f"{name}: {about.count} pictures, {each:.1f} kB each, {time.process_time() - began:.1f} s CPU to make")
+            print(
+                f"{name}: {about.count} pictures, {each:.1f} kB each, {time.process_time() - began:.1f} s CPU to make"
+            )
         lists = load_lists([str(path) for path in paths])
         began = time.process_time()
         lists.known.find(np.zeros((64, 64), np.uint8), bytes(256))

@@ -23,7 +23,9 @@ def hashes() -> None:
 def make(
     folders: Annotated[
         list[str],
-        typer.Argument(metavar="FOLDER...", help="Pictures of the set; whatever `mird build` reads.", show_default=False),
+        typer.Argument(
+            metavar="FOLDER...", help="Pictures of the set; whatever `mird build` reads.", show_default=False
+        ),
     ],
     name: Annotated[str, typer.Option("--name", help="Of the set.", show_default=False)],
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="What to write, .parquet.", show_default=False)],

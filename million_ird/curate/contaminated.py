@@ -1,4 +1,4 @@
-"""The measurement behind `policy.contaminated`: which picture of a test set an input shows; and how hash lists are made.
+"""The measurement behind `policy.contaminated`: which test picture an input shows; and how hash lists are made.
 
 It is no meter of the registry: what it compares with is policy, and may change. So the rows name the lists they were
 compared with, and other lists make them `unmeasured` by this one alone.

@@ -124,7 +124,7 @@ class Measurer:
 
         Args:
             item: the input.
-            known: its row in the ledger, where it is measured again: if the bytes are the same, what was measured stays.
+            known: its row in the ledger, where it is measured again: of the same bytes, what was measured stays.
 
         Raises:
             Exception: what a meter raises on a readable image is a bug and carries a note with the image's uri.

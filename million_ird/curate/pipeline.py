@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from million_ird import __version__
-from million_ird.cards import DatasetFacts, WebFacts, dataset_card
+from million_ird.cards import DatasetFacts, dataset_card
 from million_ird.curate.contaminated import recogniser
+from million_ird.curate.credit import credit_of, parsed
 from million_ird.curate.decide import Verdicts, decisions, judge
 from million_ird.curate.duplicates import near_edges
 from million_ird.curate.export import export_dataset
@@ -31,7 +32,7 @@ from million_ird.curate.plan import STORE, Plan, web_shards
 from million_ird.curate.report import render
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.summary import BuildSummary
-from million_ird.curate.traffic import Traffic, traffic
+from million_ird.curate.traffic import Traffic, traffic, web_facts
 from million_ird.curate.workspace import Workspace, public, without_folders
 from million_ird.execute import Executor, WorkerEvent, make
 from million_ird.sources import Reader
@@ -282,7 +283,7 @@ class Pipeline:
 
     def _card(self, verdicts: Verdicts, totals: dict[str, int]) -> DatasetFacts:
         metas = self.table(["meta"]).column("meta").filter(pa.array(verdicts.code == 0)).to_pylist()
-        credit = Counter(_credit(text) for text in metas)
+        credit = Counter(credit_of(parsed(text)) for text in metas)
         return DatasetFacts(
             name=self.config.export.name or self.out.resolve().name,
             format=self.config.export.format,
@@ -296,20 +297,8 @@ class Pipeline:
             columns={name: column.help for name, column in measurement_columns(self.config).items()},
             config=public(self.config),
             version=__version__,
-            web=_web_facts(web) if (web := self._traffic()) else None,
+            web=web_facts(web) if (web := self._traffic()) else None,
         )
-
-
-def _web_facts(web: Traffic) -> WebFacts:
-    hosts = {host.name: host.fetched for host in web.largest}
-    return WebFacts(
-        web.inputs, web.fetched, web.errors, web.signals, hosts, web.hosts, web.first, web.last, web.disobeyed
-    )
-
-
-def _credit(meta: str | None) -> str:
-    facts = json.loads(meta) if meta else {}
-    return str(next((facts[name] for name in ("licence", "license", "rights", "creator") if facts.get(name)), ""))
 
 
 def _hash(value: Any) -> str:

@@ -22,9 +22,7 @@ from million_ird.tables import part_path, read_json, write_json
 _KNOWN = Path("cache") / "export.json"
 
 
-def contents(
-    out: Path, plan: Plan, table: pa.Table, files: Sequence[Sequence[int]], config: BuildConfig
-) -> list[str]:
+def contents(out: Path, plan: Plan, table: pa.Table, files: Sequence[Sequence[int]], config: BuildConfig) -> list[str]:
     """What goes into each output file, as a hash: its rows, the ledger parts they are in, and the configuration.
 
     Args:
@@ -34,7 +32,8 @@ def contents(
         files: row numbers of each file.
         config: by which they are written.
     """
-    sections = [getattr(config, name).model_dump_json() for name in ("export", "policy", "measure", "limits")]
+    names = ("export", "measure", "limits", *(("policy",) if config.export.patch is not None else ()))
+    sections = [getattr(config, name).model_dump_json() for name in names]
     common = json.dumps([__version__, *sections]).encode()
     starts, keys = np.array(plan.starts), table.column("key")
     stats = {}

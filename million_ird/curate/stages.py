@@ -14,7 +14,7 @@ from million_ird.curate.ledger import measurement_columns
 from million_ird.curate.passes.ledger import check_passes
 from million_ird.curate.passes.run import check_models
 from million_ird.curate.pipeline import Pipeline, Watch
-from million_ird.curate.plan import Plan, grow_plan, load_plan, make_plan
+from million_ird.curate.plan import PLAN, Plan, grow_plan, load_plan, make_plan
 from million_ird.curate.rules import check, lines
 from million_ird.curate.settings import BuildConfig, as_config
 from million_ird.curate.summary import BuildSummary
@@ -57,7 +57,7 @@ def build(
     began = time.monotonic()
     config = with_models(completed(_with_sources(as_config(config), [str(source) for source in sources])))
     # What a source means is asked once, before anything is written: the Hub's answer may be another tomorrow.
-    planned = None if fresh else load_plan(Path(out))
+    planned = load_plan(Path(out)) if (Path(out) / PLAN).is_file() and not fresh else None
     specs = _asked(config, planned)
     if any(spec.web or spec.kind == "brought" for spec in specs):
         need_web()

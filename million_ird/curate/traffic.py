@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from million_ird.cards import WebFacts
 from million_ird.sources.web.store import index_rows
 
 SHOWN_HOSTS = 20
@@ -104,4 +105,20 @@ def traffic(store: Path, shards: Sequence[int]) -> Traffic:
         disobeyed=disobeyed,
         first=first if last else "",
         last=last,
+    )
+
+
+def web_facts(found: Traffic) -> WebFacts:
+    """What of it a card tells."""
+    hosts = {host.name: host.fetched for host in found.largest}
+    return WebFacts(
+        inputs=found.inputs,
+        fetched=found.fetched,
+        errors=found.errors,
+        signals=found.signals,
+        hosts=hosts,
+        all_hosts=found.hosts,
+        first=found.first,
+        last=found.last,
+        disobeyed=found.disobeyed,
     )

@@ -13,10 +13,11 @@ import yaml
 
 from million_ird.cards import Stored
 from million_ird.curate.blocklist import tombstones
+from million_ird.curate.credit import licence_of, parsed
 from million_ird.errors import BadImage
 from million_ird.images import read_header
 from million_ird.publish.contents import Sample, data_files, samples
-from million_ird.publish.facts import Build, licence_of, parsed
+from million_ird.publish.facts import Build
 from million_ird.publish.places import local_path, own_folders, shows_where
 from million_ird.sources.web.guard import canonical
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,30 +15,18 @@ from million_ird import __version__
 from million_ird.cards import PICTURES, DatasetFacts, Threshold, WebFacts, histogram
 from million_ird.cards.markdown import slug
 from million_ird.config import to_yaml, validate
+from million_ird.curate.credit import credit_of, hub_licence, licence_of, parsed
 from million_ird.curate.ledger import measurement_columns
 from million_ird.curate.plan import STORE, Plan, load_plan, web_shards
 from million_ird.curate.rules import DERIVED, lines, reasons, values
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.survey import Line
-from million_ird.curate.traffic import traffic
+from million_ird.curate.traffic import traffic, web_facts
 from million_ird.curate.workspace import stored_config
 from million_ird.errors import InputError, OutputError
 from million_ird.publish.places import bare
 from million_ird.sources.web.guard import SCHEMES
 from million_ird.tables import read_json, read_parts
-
-LICENCES = {
-    "cc0": "cc0-1.0",
-    "cc0-1.0": "cc0-1.0",
-    "publicdomain/zero/1.0": "cc0-1.0",
-    **{
-        spelling: f"{kind}-{version}"
-        for kind in ("cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nd", "cc-by-nc-sa", "cc-by-nc-nd")
-        for version in ("2.0", "3.0", "4.0")
-        for spelling in (f"{kind}-{version}", f"licenses/{kind.removeprefix('cc-')}/{version}")
-    },
-}
-"""How licences are written -> what the Hub calls them."""
 
 
 @dataclass(frozen=True)
@@ -169,42 +154,7 @@ def _reasons(build: Build) -> dict[str, int]:
 
 def _web(build: Build) -> WebFacts | None:
     shards = web_shards(build.out, build.plan)
-    if not shards:
-        return None
-    web = traffic(build.out / STORE, shards)
-    hosts = {host.name: host.fetched for host in web.largest}
-    return WebFacts(
-        web.inputs, web.fetched, web.errors, web.signals, hosts, web.hosts, web.first, web.last, web.disobeyed
-    )
-
-
-def parsed(meta: str | None) -> Mapping[str, Any]:
-    """The `meta` column's JSON; empty where it is null or no object."""
-    try:
-        found = json.loads(meta) if meta else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def licence_of(meta: Mapping[str, Any]) -> str:
-    """The licence that is stated of an image, "" = none; a notice of rights counts where it names a known licence."""
-    stated = str(meta.get("licence") or meta.get("license") or "").strip()
-    rights = str(meta.get("rights") or "").strip()
-    return stated or (rights if hub_licence(rights) else "")
-
-
-def credit_of(meta: Mapping[str, Any]) -> str:
-    """What is stated of licence, rights or maker, "" = nothing."""
-    return licence_of(meta) or str(meta.get("rights") or meta.get("creator") or meta.get("author") or "")
-
-
-def hub_licence(stated: str) -> str:
-    """The Hub's name of a licence as it was stated, "" = it has none."""
-    plain = "-".join(stated.lower().replace("_", " ").replace("creative commons", "cc").split())
-    if plain in LICENCES:
-        return LICENCES[plain]
-    return next((name for spelling, name in LICENCES.items() if "/" in spelling and spelling in plain), "")
+    return web_facts(traffic(build.out / STORE, shards)) if shards else None
 
 
 def address_of(uri: str) -> str:

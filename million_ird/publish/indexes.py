@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from million_ird.cards import index_card
 from million_ird.curate.blocklist import tombstones
+from million_ird.curate.credit import licence_of, parsed
 from million_ird.curate.ledger import hash_name, measurement_columns
 from million_ird.curate.workspace import opened
 from million_ird.errors import InputError
 from million_ird.publish import checks
-from million_ird.publish.facts import Build, address_of, described, licence_of, parsed
+from million_ird.publish.facts import Build, address_of, described
 from million_ird.publish.hub import Target
 from million_ird.publish.outcome import Published, Unfit, Watch, send, sizes, write_files
 from million_ird.publish.places import local_path, own_folders, without_password

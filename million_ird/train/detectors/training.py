@@ -7,11 +7,13 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -77,7 +79,7 @@ def train_watermark(
     if not pictures:
         raise InputError("--data: no picture to train on")
     out = Path(out)
-    with locked(out):
+    with locked(out), _one_thread():
         began = time.monotonic()
         net, log = fit(pictures, config, tell)
         net.offset = torch.tensor(offset(net, pictures, config))
@@ -103,6 +105,19 @@ def train_watermark(
                 file.write(content)
         write_json(out / "watermark.json", facts)
     return Trained(str(out), str(out / "watermark.onnx"), config.steps, len(pictures), seconds, figures)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order: the same bytes again."""
+    threads, opencv = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(opencv)
 
 
 def _need_onnx() -> None:
