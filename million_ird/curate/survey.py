@@ -56,8 +56,8 @@ class Survey:
         title: of the page, for example the output folder's name.
         reasons: every reason in cascade order (statuses first).
         codes: (N,) int16, what was decided: 0 = kept, k = dropped for `reasons[k - 1]`.
-        fixed: (N,) int16, a reason no threshold line can change (a status, exact_duplicate, contaminated, pinned
-            drop, unmeasured), coded as in `codes`; 0 = none; -1 = pinned to be kept, whatever the lines say. A status
+        fixed: (N,) int16, a reason no threshold line can change (a status, exact_duplicate, pinned drop,
+            unmeasured), coded as in `codes`; 0 = none; -1 = pinned to be kept, whatever the lines say. A status
             or a pin stands; the other fixed reasons give way to a `resolution` line that the row fails.
         columns: measurement name -> (N,) float32, NaN = null.
         help: measurement name -> unit, range, direction, in words.
