@@ -105,24 +105,28 @@ class Samples:
         seed: of all chance.
         size: side of a sample, px.
         style: what marks are made of.
+        hard: 1 = all that there is; towards 0 marks are larger and stronger, decoys and smaller sizes rarer.
     """
 
-    def __init__(self, pictures: Sequence[Bytes], seed: int, size: int, style: Style = TRAINING) -> None:
+    def __init__(
+        self, pictures: Sequence[Bytes], seed: int, size: int, style: Style = TRAINING, hard: float = 1.0
+    ) -> None:
         if style is HELD_OUT:
             raise ValueError("what is held out is not for training")
-        self.pictures, self.seed, self.size, self.style = pictures, seed, size, style
+        self.pictures, self.seed, self.size, self.style, self.hard = pictures, seed, size, style, hard
 
     def __getitem__(self, number: int) -> Sample:
         rng = rng_for(self.seed, "watermark", number)
-        larger = 1.0 if rng.random() < 0.5 else between(rng, 1.0, 1.9)
+        larger = between(rng, 1.0, 1.9) if rng.random() < 0.5 * self.hard else 1.0
         image = self._crop(rng, round(self.size * larger))
-        height = between(rng, *HEIGHTS, log=True) * larger
-        if rng.random() < 0.3:
+        lowest = HEIGHTS[0] + 8 * (1 - self.hard)
+        if rng.random() < 0.3 * self.hard:
             image = disguise(image, rng, self.style, height=between(rng, *HEIGHTS, log=True) * larger)
-        marked = rng.random() < 0.5
         cover = np.zeros(image.shape[:2], np.uint8)
-        if marked:
-            found = stamp(image, rng, self.style, height=height)
+        if rng.random() < 0.5:
+            height = between(rng, lowest, HEIGHTS[1], log=True) * larger
+            opacity = 1.0 if rng.random() < 0.12 else between(rng, 0.15 + 0.5 * (1 - self.hard), 0.9)
+            found = stamp(image, rng, self.style, height=height, opacity=opacity)
             image, cover = found.image, found.cover
         grey, cells = finished(image, cover, rng, self.size)
         return Sample(grey, cells, bool((cells == 1).any()))

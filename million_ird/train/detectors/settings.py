@@ -22,10 +22,14 @@ class DetectorConfig(Config):
     """Side of a sample, px."""
     late: float = Field(default=0.15, ge=0, le=1)
     """Share of the steps, the last ones, on samples of twice the side, a quarter as many: about what is measured."""
-    rate: float = Field(default=3e-3, gt=0)
+    rise: float = Field(default=0.35, ge=0, le=1)
+    """Share of the steps over which it gets harder: from strong and large marks, no decoys, to all that there is."""
+    rate: float = Field(default=2e-3, gt=0)
     """Learning rate, falling to 0 by a cosine after a short rise."""
     decay: float = Field(default=1e-4, ge=0)
     """Weight decay."""
+    marked: float = Field(default=2.0, gt=0)
+    """Weight of a marked cell beside an unmarked one."""
     whole: float = Field(default=0.5, ge=0)
     """Weight of the loss of the whole picture beside that of the cells."""
     clean: float = Field(default=0.995, gt=0, lt=1)

@@ -147,14 +147,17 @@ def fit(
     for step in range(config.steps):
         large = step >= late
         size, count = (2 * config.size, max(1, config.batch // 4)) if large else (config.size, config.batch)
-        images, cells, marked = batch(Samples(pictures, config.seed, size), range(number, number + count))
+        images, cells, marked = batch(
+            Samples(pictures, config.seed, size, hard=min(1.0, step / max(1.0, config.rise * config.steps))),
+            range(number, number + count),
+        )
         number += count
         rate = config.rate * share(step, config.steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
             logits = net(images)
-        loss = loss_of(logits.float(), cells, marked, config.whole)
+        loss = loss_of(logits.float(), cells, marked, config)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -186,12 +189,14 @@ def batch(samples: Samples, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Ten
     return images, cells, torch.tensor([float(sample.marked) for sample in found])
 
 
-def loss_of(logits: Tensor, cells: Tensor, marked: Tensor, whole_weight: float) -> Tensor:
+def loss_of(logits: Tensor, cells: Tensor, marked: Tensor, config: DetectorConfig) -> Tensor:
     """Cross entropy of the cells that are asked about, and of the pictures."""
     asked = ~torch.isnan(cells)
-    by_cell = F.binary_cross_entropy_with_logits(logits[asked], cells[asked])
+    by_cell = F.binary_cross_entropy_with_logits(
+        logits[asked], cells[asked], pos_weight=torch.tensor(config.marked, device=logits.device)
+    )
     by_picture = F.binary_cross_entropy_with_logits(pooled(logits), marked)
-    return by_cell + whole_weight * by_picture
+    return by_cell + config.whole * by_picture
 
 
 @torch.no_grad()
