@@ -17,7 +17,7 @@ from million_ird.errors import ConfigError
 from million_ird.meters import Frame, Luma
 
 OURS = "million-ird"
-"""Name of the network that ships; its card and its log lie beside it."""
+"""Name of the network that ships, its card and its log beside it; until one is good enough there is none."""
 
 _NEARLY = 0.7
 """A plane with this share of the pixels will do."""
@@ -96,6 +96,8 @@ def session(model: str = OURS) -> Any:
     """
     path = _SHIPPED if model == OURS else Path(model)
     remedy = f"give '{OURS}' or a file that `mird train detectors` wrote"
+    if model == OURS and not path.is_file():
+        raise ConfigError("watermark.model: no network ships yet; give a file that `mird train detectors` wrote")
     if not path.is_file():
         raise ConfigError(f"watermark.model: {path} does not exist; {remedy}")
     try:

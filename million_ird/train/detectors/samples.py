@@ -106,21 +106,29 @@ class Samples:
         size: side of a sample, px.
         style: what marks are made of.
         hard: 1 = all that there is; towards 0 marks are larger and stronger, decoys and smaller sizes rarer.
+        decoys: share of the samples with one, where it is hardest.
     """
 
     def __init__(
-        self, pictures: Sequence[Bytes], seed: int, size: int, style: Style = TRAINING, hard: float = 1.0
+        self,
+        pictures: Sequence[Bytes],
+        seed: int,
+        size: int,
+        style: Style = TRAINING,
+        hard: float = 1.0,
+        decoys: float = 0.1,
     ) -> None:
         if style is HELD_OUT:
             raise ValueError("what is held out is not for training")
-        self.pictures, self.seed, self.size, self.style, self.hard = pictures, seed, size, style, hard
+        self.pictures, self.seed, self.size, self.style = pictures, seed, size, style
+        self.hard, self.decoys = hard, decoys
 
     def __getitem__(self, number: int) -> Sample:
         rng = rng_for(self.seed, "watermark", number)
         larger = between(rng, 1.0, 1.9) if rng.random() < 0.5 * self.hard else 1.0
         image = self._crop(rng, round(self.size * larger))
         lowest = HEIGHTS[0] + 8 * (1 - self.hard)
-        if rng.random() < 0.3 * self.hard:
+        if rng.random() < self.decoys * self.hard:
             image = disguise(image, rng, self.style, height=between(rng, *HEIGHTS, log=True) * larger)
         cover = np.zeros(image.shape[:2], np.uint8)
         if rng.random() < 0.5:

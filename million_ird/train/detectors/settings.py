@@ -14,7 +14,7 @@ class DetectorConfig(Config):
 
     seed: int = 0
     """Of all chance: the same seed, pictures and versions give the same file, byte for byte, on one thread."""
-    steps: int = Field(default=6000, ge=1)
+    steps: int = Field(default=20_000, ge=1)
     """Changes of the weights."""
     batch: int = Field(default=16, ge=1)
     """Samples to a step."""
@@ -22,13 +22,15 @@ class DetectorConfig(Config):
     """Side of a sample, px."""
     late: float = Field(default=0.15, ge=0, le=1)
     """Share of the steps, the last ones, on samples of twice the side, a quarter as many: about what is measured."""
-    rise: float = Field(default=0.35, ge=0, le=1)
+    rise: float = Field(default=0.2, ge=0, le=1)
     """Share of the steps over which it gets harder: from strong and large marks, no decoys, to all that there is."""
-    rate: float = Field(default=2e-3, gt=0)
+    rate: float = Field(default=3e-3, gt=0)
     """Learning rate, falling to 0 by a cosine after a short rise."""
     decay: float = Field(default=1e-4, ge=0)
     """Weight decay."""
-    marked: float = Field(default=2.0, gt=0)
+    decoys: float = Field(default=0.1, ge=0, le=1)
+    """Share of the samples, marked or not, that hold something which looks like a mark and is none."""
+    marked: float = Field(default=1.0, gt=0)
     """Weight of a marked cell beside an unmarked one."""
     whole: float = Field(default=0.5, ge=0)
     """Weight of the loss of the whole picture beside that of the cells."""

@@ -148,7 +148,7 @@ def fit(
         large = step >= late
         size, count = (2 * config.size, max(1, config.batch // 4)) if large else (config.size, config.batch)
         images, cells, marked = batch(
-            Samples(pictures, config.seed, size, hard=min(1.0, step / max(1.0, config.rise * config.steps))),
+            Samples(pictures, config.seed, size, hard=hardness(step, config), decoys=config.decoys),
             range(number, number + count),
         )
         number += count
@@ -171,6 +171,11 @@ def fit(
         if tell is not None:
             tell(step + 1, {"loss": losses[-1] if losses else log[-1]["loss"]})
     return net.eval(), log
+
+
+def hardness(step: int, config: DetectorConfig) -> float:
+    """Of the samples of a step: from 0 up to 1."""
+    return min(1.0, step / max(1.0, config.rise * config.steps))
 
 
 def share(step: int, steps: int) -> float:
