@@ -134,11 +134,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--peer-images", type=int, default=5000)
     parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--only-failing", action="store_true", help="the comparison of failing hosts alone")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {date.today()}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if args.only_failing:
+            failing_hosts(folder, args.images)
+            return
         local = folder / "local"
         local.mkdir()
         for number in range(args.images):
@@ -150,11 +154,18 @@ def main() -> None:
             show(f"web, {args.images // 4:,}", args.images // 4, quarter)
             web = build(folder, "from-web", urls(folder, port, args.images))
             show("web", args.images, web, base)
-        with server(args.images, failing=0.05) as port:
-            failing = build(folder, "failing", urls(folder, port, args.images))
-            show("web, 5 % failing", args.images, failing, web)
+        failing_hosts(folder, args.images)
         if not args.no_peer:
             against(folder, args.peer_images)
+
+
+def failing_hosts(folder: Path, images: int) -> None:
+    """The same list with all hosts well, and with 5 % of them failing."""
+    with server(images) as port:
+        well = build(folder, "well", urls(folder, port, images))
+        show("all hosts well", images, well)
+    with server(images, failing=0.05) as port:
+        show("5 % failing", images, build(folder, "failing", urls(folder, port, images)), well)
 
 
 def show(name: str, images: int, found: dict[str, Any], other: dict[str, Any] | None = None) -> None:

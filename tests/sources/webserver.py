@@ -524,6 +524,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             fails = host < round(options.failing * options.hosts)
             web.add(f"h{host}.test", "/*", bad[host % 3] if fails else image)
             web.add(f"h{host}.test", "/robots.txt", error(404))
+        web.add("127.0.0.1", "/*", image)
+        web.add("127.0.0.1", "/robots.txt", error(404))
         sys.stdout.write(f"ready port {web.port} images {options.images} hosts {options.hosts}\n")
         sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):

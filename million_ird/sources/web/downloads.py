@@ -25,6 +25,8 @@ SITE_PER_HOST = 2
 _SILENT = frozenset(["dns", "timeout", "connect", "reset", "slow", "tls"])
 """Failures in which a host gave no answer."""
 _DOWN_SECONDS = 600.0
+AHEAD = 4
+"""Inputs that wait or are under way for each connection, before no more shards are begun."""
 
 
 @dataclass
@@ -191,7 +193,7 @@ class _Crowd:
         dispatcher = asyncio.create_task(self._dispatch())
         try:
             while self._pending or self._open:
-                while self._pending and len(self._open) < self._rules.shards:
+                while self._pending and self._has_room():
                     await self._begin(self._pending.popleft())
                 self._idle.clear()
                 try:
@@ -213,6 +215,10 @@ class _Crowd:
             await asyncio.gather(dispatcher, *self._tasks, return_exceptions=True)
             for one in self._open:
                 one.writer.abandon()
+
+    def _has_room(self) -> bool:
+        left = sum(one.left for one in self._open)
+        return len(self._open) < self._rules.shards and left < AHEAD * self._rules.connections
 
     async def _begin(self, shard: int) -> None:
         items = await asyncio.to_thread(self._work.items, shard)
@@ -303,6 +309,8 @@ class _Crowd:
         home.writer.add(job.place, answer)
         home.left -= 1
         home.moved = max(home.moved, self._now())
+        if self._pending and self._has_room():
+            self._idle.set()
         self._traffic.count(host_of(job.item.uri), answer)
         if not home.left:
             self._idle.set()

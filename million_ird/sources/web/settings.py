@@ -45,8 +45,9 @@ class Fetch(Config):
     """Longest Retry-After that is waited for, s; beyond it the URL is left to --retry-failed."""
     give_up: int = Field(default=20, ge=1)
     """So many failures of one host in a row, none of them an answer, and the rest of it waits for --retry-failed."""
-    shards: int = Field(default=4, ge=1)
-    """Shards fetched at a time, so that a slow host at the end of one does not hold up the others."""
+    shards: int = Field(default=32, ge=1)
+    """Most shards under way: the next one is begun when few inputs are left of those, so that slow hosts at the end of
+    one do not hold up the others."""
     stall_seconds: float = Field(default=600.0, gt=0)
     """A shard of which nothing is finished for so long is closed; what is missing waits for --retry-failed."""
     blocklist: str | None = None
