@@ -267,7 +267,7 @@ class _Crowd:
             if job.home.closed:
                 return
             if self._is_down(lane):
-                self._finish(job, Answer("host_down", f"{lane.host} gives no answer"))
+                self._finish(job, Answer("host_down", f"{lane.host} gives no good answer"))
                 return
             answer = await self._fetcher.fetch(job.item.uri, judged=job.item.key not in self._work.whole)
             self._learn(lane, answer)
@@ -287,7 +287,7 @@ class _Crowd:
 
     def _learn(self, lane: Lane[_Job], answer: Answer) -> None:
         """What an answer says about its host."""
-        lane.failures = lane.failures + 1 if answer.error in _SILENT else 0
+        lane.failures = lane.failures + 1 if _troubled(answer.error) else 0
         lane.gap = max(lane.gap, answer.delay)
         if lane.gap and answer.requests > 1:
             lane.free_at += (answer.requests - 1) * lane.gap
@@ -322,3 +322,8 @@ class _Crowd:
                 for place in home.writer.missing:
                     answer = Answer("stalled", f"nothing of its shard came for {self._rules.stall_seconds:g} s")
                     self._finish(_Job(home, place), answer)
+
+
+def _troubled(error: str) -> bool:
+    """Whether a failure is the host's, and not that of one file."""
+    return error in _SILENT or error == "http_429" or error.startswith("http_5")

@@ -44,7 +44,7 @@ class Fetch(Config):
     patience: float = Field(default=120.0, ge=0)
     """Longest Retry-After that is waited for, s; beyond it the URL is left to --retry-failed."""
     give_up: int = Field(default=20, ge=1)
-    """So many failures of one host in a row, none of them an answer, and the rest of it waits for --retry-failed."""
+    """So many failures of one host in a row (no answer, 429 or 5xx), and the rest of it waits for --retry-failed."""
     shards: int = Field(default=32, ge=1)
     """Most shards under way: the next one is begun when few inputs are left of those, so that slow hosts at the end of
     one do not hold up the others."""
