@@ -98,43 +98,15 @@ def judge(
     check(policy, columns)
     names = reasons(policy)
     code_of = {name: index + 1 for index, name in enumerate(names)}
-    count = table.num_rows
     status = _status_codes(table, code_of)
     ok = status == 0
     keep, drop, unknown = pinned(table, policy.pins)
     keep &= ok
 
-    own, value, threshold, missing, by_header = _ask(table, config, columns, ok, code_of)
-    too_small = own == code_of["resolution"]
-    late = np.zeros(count, bool)
-    for line, found in ((line, one.values[line.column]) for one in passed for line in one.lines):
-        new = fails(line, found) & ok & (own == 0) & ~missing
-        own[new], value[new], threshold[new] = code_of[line.reason], found[new], line.value
-        late |= new
-
-    order = _preference(table, keep)
-    first = first_copies(table, ok, keep, drop) if policy.exact_duplicate.enabled else np.arange(count)
-    copies = ok & (first >= 0) & (first != np.arange(count))
-    leader = np.arange(count)
-    edges: Edges | None = None
-    if policy.near_duplicate.enabled:
-        nodes = ok & ~copies & table.column("phash").is_valid().to_numpy()
-        if config.measure.triage:
-            nodes &= ~by_header
-        if nodes.any():
-            edges = find(nodes)
-            found = cluster(edges, _ranks(order, missing, own > 0, drop, ~keep))
-            leader = np.where(found >= 0, found, leader)
-    leader = np.where(copies, leader[np.maximum(first, 0)], leader)
-
-    pixels = np.nan_to_num(values(table, "pixels"))
-    follows = leader != np.arange(count)
-    lesser = follows & ~copies & ~((own > 0) & (pixels >= pixels[leader]))
-    code = np.where(missing & (own == 0), code_of["unmeasured"], own).astype(np.int16)
-    code[lesser & (code != code_of["unmeasured"])] = code_of["near_duplicate"]
-    code[copies] = code_of["exact_duplicate"]
-    code[too_small] = code_of["resolution"]
-    code[status > 0] = status[status > 0]
+    own = _ask(table, config, columns, ok, code_of)
+    late = _ask_passes(own, passed, ok, code_of)
+    same = _copies(table, config, own, ok, keep, drop, find)
+    code = _codes(table, own, same, status, code_of)
     code[drop & ok] = code_of["pinned"]
     code[keep] = 0
     waiting = {one.name: (code == 0) & ~keep & ~one.ran for one in passed}
@@ -142,23 +114,21 @@ def judge(
         code[waiting[one.name] & bool(one.lines)] = code_of["unmeasured"]
 
     near = code == code_of["near_duplicate"]
-    if edges is not None:
-        value[near] = distances(edges, np.flatnonzero(near), leader[near])
-        threshold[near] = policy.near_duplicate.distance
-    stale = (code != own) & ~near
-    value[stale] = threshold[stale] = np.nan
-    leads = np.zeros(count, bool)
-    leads[leader[follows]] = True
-    group = np.where(follows | leads, leader, -1)
+    if same.edges is not None:
+        own.value[near] = distances(same.edges, np.flatnonzero(near), same.leader[near])
+        own.threshold[near] = policy.near_duplicate.distance
+    stale = (code != own.code) & ~near
+    own.value[stale] = own.threshold[stale] = np.nan
     fixed = status.copy()
-    fixed[ok & copies] = code_of["exact_duplicate"]
+    fixed[ok & same.exact] = code_of["exact_duplicate"]
     for name in ("unmeasured", "pinned"):
         fixed[code == code_of[name]] = code_of[name]
     # The report does not know the passes' lines: what fails one of them takes no part in moving the others.
     settled = late & (fixed == 0)
     fixed[settled] = code[settled]
     fixed[keep] = -1
-    return Verdicts(names, code, fixed, value, threshold, group, order, unknown, waiting)
+    order = _preference(table, keep)
+    return Verdicts(names, code, fixed, own.value, own.threshold, same.groups(), order, unknown, waiting)
 
 
 def decisions(table: pa.Table, verdicts: Verdicts) -> pa.Table:
@@ -188,33 +158,121 @@ def _status_codes(table: pa.Table, code_of: Mapping[str, int]) -> NDArray[np.int
     return codes[encoded.indices.to_numpy()] if len(codes) else np.zeros(0, np.int16)
 
 
+@dataclass(frozen=True)
+class _Own:
+    """What each row's own measurements say, duplicates aside.
+
+    Attributes:
+        code, value, threshold: of the first line that fails; 0 and NaN where none does.
+        missing: a value that comes before that line in the cascade was never measured: there is no verdict yet.
+        by_header: the row fails by its header.
+    """
+
+    code: NDArray[np.int16]
+    value: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    missing: Bools
+    by_header: Bools
+
+    def fail(self, rows: Bools, code: int, value: NDArray[np.float64], threshold: float | None) -> Bools:
+        """Of rows that fail a line, those that no earlier one has: they now fail by it."""
+        new = rows & (self.code == 0) & ~self.missing
+        self.code[new], self.value[new], self.threshold[new] = code, value[new], threshold
+        return new
+
+
 def _ask(
     table: pa.Table, config: BuildConfig, columns: Mapping[str, Column], ok: Bools, code_of: Mapping[str, int]
-) -> tuple[NDArray[np.int16], NDArray[np.float64], NDArray[np.float64], Bools, Bools]:
-    """Each row's first failing line: its code, value and threshold; whether a value that comes before it in the cascade
-    was never measured (then there is no verdict yet); and whether the row fails by its header.
-
-    With triage the lines on the header come first, as they did when it was decided what to decode.
-    """
+) -> _Own:
+    """Ask the lines on the ledger's columns; with triage those on the header first, as they were when it was decided
+    what to decode."""
     count = table.num_rows
-    own, value, threshold = np.zeros(count, np.int16), np.full(count, np.nan), np.full(count, np.nan)
-    missing, by_header = np.zeros(count, bool), np.zeros(count, bool)
+    nothing = np.full(count, np.nan)
+    own = _Own(np.zeros(count, np.int16), nothing, nothing.copy(), np.zeros(count, bool), np.zeros(count, bool))
     asked = [line for line in lines(config.policy, config.measure.triage) if line.enabled]
     early = [line for line in asked if comes_early(line, config.measure.triage)]
     duplicates = [None] if config.policy.near_duplicate.enabled else []
     lacks = _Lacks(table)
     for line in [*early, *duplicates, *(x for x in asked if x not in early)]:
         if line is None or line.column not in HEADER_COLUMNS:
-            missing |= ok & (own == 0) & lacks(HASH_METER if line is None else columns[line.column].meter)
+            own.missing[:] |= ok & (own.code == 0) & lacks(HASH_METER if line is None else columns[line.column].meter)
         if line is None:
             continue
         found = values(table, line.column)
         failing = fails(line, found) & ok
         if line.column in HEADER_COLUMNS:
-            by_header |= failing
-        new = failing & (own == 0) & ~missing
-        own[new], value[new], threshold[new] = code_of[line.reason], found[new], line.value
-    return own, value, threshold, missing, by_header
+            own.by_header[:] |= failing
+        own.fail(failing, code_of[line.reason], found, line.value)
+    return own
+
+
+def _ask_passes(own: _Own, passed: Sequence[Passed], ok: Bools, code_of: Mapping[str, int]) -> Bools:
+    """Ask the passes' lines, after all others; the rows that fail one of them."""
+    late = np.zeros(len(ok), bool)
+    for line, found in ((line, one.values[line.column]) for one in passed for line in one.lines):
+        late |= own.fail(fails(line, found) & ok, code_of[line.reason], found, line.value)
+    return late
+
+
+@dataclass(frozen=True)
+class _Same:
+    """Which rows show the same picture.
+
+    Attributes:
+        exact: copies of an earlier row, byte for byte.
+        leader: (N,) the row that stands for this one; itself where nothing does.
+        edges: the near duplicates found, None = not looked for.
+    """
+
+    exact: Bools
+    leader: NDArray[np.int64]
+    edges: Edges | None
+
+    @property
+    def follows(self) -> Bools:
+        """Rows that another stands for."""
+        return self.leader != np.arange(len(self.leader))
+
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) the leader of the duplicates a row belongs to, -1 = none."""
+        leads = np.zeros(len(self.leader), bool)
+        leads[self.leader[self.follows]] = True
+        return np.where(self.follows | leads, self.leader, -1)
+
+
+def _copies(
+    table: pa.Table, config: BuildConfig, own: _Own, ok: Bools, keep: Bools, drop: Bools, find: EdgeFinder
+) -> _Same:
+    """Find exact copies, then near ones among the rest."""
+    rows = np.arange(table.num_rows)
+    first = first_copies(table, ok, keep, drop) if config.policy.exact_duplicate.enabled else rows
+    exact = ok & (first >= 0) & (first != rows)
+    leader, edges = rows, None
+    if config.policy.near_duplicate.enabled:
+        nodes = ok & ~exact & table.column("phash").is_valid().to_numpy()
+        if config.measure.triage:
+            nodes &= ~own.by_header
+        if nodes.any():
+            edges = find(nodes)
+            ranks = _ranks(_preference(table, keep), own.missing, own.code > 0, drop, ~keep)
+            found = cluster(edges, ranks)
+            leader = np.where(found >= 0, found, leader)
+    return _Same(exact, np.where(exact, leader[np.maximum(first, 0)], leader), edges)
+
+
+def _codes(
+    table: pa.Table, own: _Own, same: _Same, status: NDArray[np.int16], code_of: Mapping[str, int]
+) -> NDArray[np.int16]:
+    """(N,) the reason of each row, pins aside."""
+    pixels = np.nan_to_num(values(table, "pixels"))
+    lesser = same.follows & ~same.exact & ~((own.code > 0) & (pixels >= pixels[same.leader]))
+    code = np.where(own.missing & (own.code == 0), code_of["unmeasured"], own.code).astype(np.int16)
+    code[lesser & (code != code_of["unmeasured"])] = code_of["near_duplicate"]
+    code[same.exact] = code_of["exact_duplicate"]
+    too_small = own.code == code_of["resolution"]
+    code[too_small] = code_of["resolution"]
+    code[status > 0] = status[status > 0]
+    return code
 
 
 class _Lacks:

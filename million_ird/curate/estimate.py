@@ -18,7 +18,7 @@ from million_ird.curate.measure import Measurer
 from million_ird.curate.network import fetch_sample
 from million_ird.curate.plan import all_items, nothing
 from million_ird.curate.settings import BuildConfig, as_config
-from million_ird.curate.stages import completed, listing_of, with_triage
+from million_ird.curate.stages import completed, listing_of, with_models, with_triage
 from million_ird.errors import InputError
 from million_ird.records import Item
 from million_ird.sources import SourceSpec, Web, resolve
@@ -75,7 +75,7 @@ def estimate(sources: Sequence[str | Path], config: BuildConfig | Mapping[str, A
     Raises:
         MirdError: as `build`.
     """
-    config = completed(as_config(config))
+    config = with_models(completed(as_config(config)))
     paths = [str(source) for source in sources] or list(config.sources.paths)
     specs = resolve(paths, listing_of(config))
     config = with_triage(config, specs)

@@ -16,6 +16,7 @@ from million_ird.curate.settings import BuildConfig
 from million_ird.curate.workspace import Workspace
 from million_ird.records import Item
 from million_ird.sources import SourceSpec
+from million_ird.sources.web import need_web
 from million_ird.sources.web.answer import heals_later
 from million_ird.sources.web.store import Row, index_rows, located, stored
 
@@ -45,6 +46,7 @@ def fetched(
     if not wanted:
         yield shards, None
         return
+    need_web()
     from million_ird.sources.web.downloads import Downloads, Work
 
     def again(row: Row) -> bool:

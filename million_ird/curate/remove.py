@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from million_ird.curate.blocklist import TOMBSTONES, tombstones
 from million_ird.curate.ledger import schema
 from million_ird.curate.measure import fact_row
+from million_ird.curate.passes.ledger import PASSES, forget
 from million_ird.curate.pins import matching
 from million_ird.curate.pipeline import Pipeline, Watch
 from million_ird.curate.plan import STORE, listed_items, load_plan, web_shards
@@ -95,6 +96,8 @@ def remove(out: str | Path, names: Sequence[str], watch: Watch = lambda *progres
             without(space.out / STORE, shard, keys)
         for shard in shards:
             _blank(space.out, shard, keys, config)
+            for name in PASSES:
+                forget(space.out / "ledger" / name, shard, keys)
         space.event("remove", inputs=len(keys), unknown=len(unknown))
         summary = Pipeline(space, plan, config, watch).run()
         return Removal(len(keys), len(keys) - int(named.sum()), unknown, summary.kept)

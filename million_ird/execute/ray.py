@@ -141,7 +141,7 @@ def connect(address: str | None, workers: int | None) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # An uninterrupted word: workers die for good reasons here (hostile images), and the run says so itself.
+    # Ray is kept quiet: workers die here for good reasons (hostile images), and the run says so itself.
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
     try:
         if address is None:

@@ -16,7 +16,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from million_ird.curate import build
+from million_ird.curate.estimate import estimate
 from million_ird.curate.passes.run import _ahead
+from million_ird.curate.remove import remove
 from million_ird.curate.review.desk import Desk
 from million_ird.curate.settings import load_config
 from million_ird.curate.stages import decide
@@ -257,6 +259,22 @@ def test_a_killed_pass_reads_only_what_is_missing_and_ends_the_same(model: Path,
     assert again.measured == lost > 0
     for part in (whole / "ledger" / "clip").iterdir():
         assert part.read_bytes() == (cut / "ledger" / "clip" / part.name).read_bytes()
+
+
+def test_what_is_removed_leaves_its_embedding_too(model: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build([folder], out, settings(model))
+    ids = {row["uri"]: row["id"] for row in decided(out).values()}
+    others = {uri: row for uri, row in rows_of(out).items() if uri != "3.png"}
+    remove(out, [ids["3.png"]])
+    assert rows_of(out) == others, "without 3.png, and all else as it was"
+
+
+def test_a_dry_run_finds_a_model_that_is_not_there(folder: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    with pytest.raises(ConfigError, match=str(gone)):
+        estimate([folder], settings(gone))
 
 
 def test_new_prompts_are_scored_from_the_embeddings_and_a_new_model_reads_again(

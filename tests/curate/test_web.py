@@ -239,6 +239,21 @@ def test_a_shard_of_which_nothing_comes_is_closed(web, tmp_path):
     assert pq.ParquetFile(tmp_path / "part-00000.parquet").read().column("error").to_pylist() == ["", "stalled"]
 
 
+def test_an_answer_that_comes_after_its_shard_was_closed_changes_nothing(web, tmp_path):
+    from million_ird.records import Item
+
+    late = web.add("a.test", "/late.jpg", later(2.5, file(jpeg(0))))
+    steady = [web.add("b.test", f"/{n}.jpg", later(0.5, file(jpeg(n)))) for n in range(1, 9)]
+    shards = [[Item("list", late, b"")], [Item("list", url, b"") for url in steady]]
+    rules = Fetch(private_hosts=True, hosts=web.hosts, stall_seconds=1, per_host=1, host_rate=0, obey=False)
+    work = Work(tmp_path, [0, 1], shards.__getitem__, {"list": False})
+    with Downloads(work, rules, None, lambda url, data: "", None) as downloads:
+        assert [shard for shard in downloads if shard is not None] == [0, 1]
+        assert (downloads.traffic.done, downloads.traffic.good) == (9, 8)
+    errors = [pq.ParquetFile(tmp_path / f"part-0000{n}.parquet").read().column("error").to_pylist() for n in (0, 1)]
+    assert errors == [["stalled"], [""] * 8]
+
+
 def test_requests_to_a_host_keep_their_distance(web, tmp_path):
     web.robots("slow.test", "User-agent: *\nCrawl-delay: 0.2")
     urls = [web.add("a.test", f"/{n}.jpg", file(jpeg(n))) for n in range(6)]

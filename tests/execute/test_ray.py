@@ -147,6 +147,17 @@ def test_degrading_on_ray_makes_the_same_pairs(cluster, corpus, tmp_path):
     assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
 
 
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there_is_one_clear_line(corpus, tmp_path):
+    """In a process of its own: this one has joined a cluster already."""
+    call = [sys.executable, "-m", "million_ird", "build", str(corpus), "--out", str(tmp_path / "out")]
+    call += ["--executor", "ray", "--ray-address", "127.0.0.1:1"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 2, done.stderr[-500:]
+    assert "--ray-address 127.0.0.1:1: no cluster answers there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 DRIVER = """
 import sys, yaml
 from million_ird.curate import build

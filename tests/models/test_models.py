@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 import torch
@@ -114,32 +115,35 @@ def test_channels_last_gives_the_same_output(name, image):
         assert net(image).is_contiguous(memory_format=torch.channels_last)
 
 
-def compiles(name: str, image: torch.Tensor, backend: str) -> None:
+def compared(name: str, image: torch.Tensor, backend: str) -> tuple[Any, Any]:
+    """Output and gradients of a network as it is, and of the same one compiled as one graph."""
     torch.compiler.reset()
-    net = make(name)
-    expected = net(image)
-    expected.square().mean().backward()
-    grads = {n: p.grad.clone() for n, p in net.named_parameters() if p.grad is not None}
-    net.zero_grad()
-    got = torch.compile(net, backend=backend, fullgraph=True, dynamic=False)(image)
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-    got.square().mean().backward()
-    for n, p in net.named_parameters():
-        if n in grads:
-            assert p.grad is not None
-            torch.testing.assert_close(p.grad, grads[n], rtol=1e-3, atol=1e-5, msg=lambda text, n=n: f"{n}: {text}")
+    net, found = make(name), []
+    for run in (net, torch.compile(net, backend=backend, fullgraph=True, dynamic=False)):
+        net.zero_grad()
+        output = run(image)
+        output.square().mean().backward()
+        grads = {name: tensor.grad.clone() for name, tensor in net.named_parameters() if tensor.grad is not None}
+        found.append((output.detach(), grads))
+    return found[0], found[1]
 
 
 @pytest.mark.parametrize("name", EACH)
 def test_traced_it_is_one_graph_and_gives_the_same_output_and_gradients(name, image):
-    compiles(name, image, "eager")
+    (output, grads), (traced, traced_grads) = compared(name, image, "eager")
+    assert grads.keys() == traced_grads.keys()
+    torch.testing.assert_close(traced, output, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(traced_grads, grads, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", ("restormer", "dynet-s", "abair"))
 def test_compiled_it_gives_the_same_output_and_gradients(name, image):
-    compiles(name, image, "inductor")
+    (output, grads), (compiled, compiled_grads) = compared(name, image, "inductor")
+    assert grads.keys() == compiled_grads.keys()
+    torch.testing.assert_close(compiled, output, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compiled_grads, grads, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from million_ird.errors import OutputError
-from million_ird.sources.web.robots import MOST_BYTES, Got, Robots, rules_of
+from million_ird.sources.web.robots import Robots
+from million_ird.sources.web.robotstxt import MOST_BYTES, Got, rules_of
 from tests.sources import webserver
 from tests.sources.webserver import Trap, WebServer, jpeg
 
@@ -437,7 +438,8 @@ def test_a_damaged_file_is_made_anew_and_one_that_cannot_be_written_is_a_clear_e
 
 KILLED = """
 import asyncio, pathlib, sys
-from million_ird.sources.web.robots import Got, Robots
+from million_ird.sources.web.robots import Robots
+from million_ird.sources.web.robotstxt import Got
 
 async def get(url):
     return Got(200, b"User-agent: *\\nDisallow: /\\n#" + b"x" * 50_000)

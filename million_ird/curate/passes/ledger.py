@@ -19,8 +19,10 @@ from million_ird.curate.survey import Bound, Line
 from million_ird.errors import ConfigError, OutputError
 from million_ird.meters.clip import Clip
 from million_ird.meters.iqa import Pyiqa
-from million_ird.tables import part_path
+from million_ird.tables import part_path, write_table
 
+PASSES = ("clip", "pyiqa")
+"""Names of the passes, in their order."""
 FACTS = "mird.pass"
 """Key of a part's metadata: JSON with the marks of what it rests on and the model's facts."""
 
@@ -66,7 +68,7 @@ def pass_places(name: str, column: str) -> list[tuple[Bound, str]]:
 
 def all_pass_lines(policy: Policy) -> list[Line]:
     """The rules on all passes, in the order of asking."""
-    return [line for name in ("clip", "pyiqa") for line in pass_lines(policy, name)]
+    return [line for name in PASSES for line in pass_lines(policy, name)]
 
 
 def check_passes(config: BuildConfig) -> None:
@@ -76,7 +78,7 @@ def check_passes(config: BuildConfig) -> None:
         ConfigError: naming the key.
     """
     passes = enabled(config)
-    for name in ("clip", "pyiqa"):
+    for name in PASSES:
         for line in pass_lines(config.policy, name):
             if name not in passes:
                 raise ConfigError(f"{line.key}: passes.{name} is off; set passes.{name}.enabled=true")
@@ -110,6 +112,17 @@ def holds(facts: Mapping[str, Any] | None, config: Clip | Pyiqa) -> bool:
 def scored(facts: Mapping[str, Any] | None, config: Clip | Pyiqa) -> bool:
     """Whether a part has all the scores that the configuration asks for."""
     return facts is not None and config.marks().items() <= facts.get("scores", {}).items()
+
+
+def forget(folder: Path, shard: int, keys: frozenset[str]) -> None:
+    """Take rows out of a part, with their embeddings; nothing where there is no part."""
+    path = part_path(folder, shard)
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        table = pq.read_table(file)
+    among = pa.array([key not in keys for key in table.column("key").to_pylist()], pa.bool_())
+    write_table(path, table.filter(among))
 
 
 def read_passes(out: Path, shards: int, config: BuildConfig, keys: pa.ChunkedArray) -> list[Passed]:

@@ -271,7 +271,7 @@ class _Crowd:
                 return
             answer = await self._fetcher.fetch(job.item.uri, judged=job.item.key not in self._work.whole)
             self._learn(lane, answer)
-            if not self._again(lane, job, answer):
+            if not job.home.closed and not self._again(lane, job, answer):
                 self._finish(job, answer)
         finally:
             self._lanes.release(lane)
@@ -309,10 +309,8 @@ class _Crowd:
         home.writer.add(job.place, answer)
         home.left -= 1
         home.moved = max(home.moved, self._now())
-        if self._pending and self._has_room():
-            self._idle.set()
         self._traffic.count(host_of(job.item.uri), answer)
-        if not home.left:
+        if not home.left or (self._pending and self._has_room()):
             self._idle.set()
 
     def _close_stalled(self) -> None:

@@ -30,7 +30,8 @@ from million_ird.sources.web.responses import (
     retry_after,
     unpacker,
 )
-from million_ird.sources.web.robots import Got, Robots
+from million_ird.sources.web.robots import Robots
+from million_ird.sources.web.robotstxt import Got
 from million_ird.sources.web.settings import Fetch
 from million_ird.sources.web.signals import header_signals, refusing
 from million_ird.tables import whole

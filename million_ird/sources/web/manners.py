@@ -30,7 +30,8 @@ from zope.interface import implementer
 
 from million_ird.sources.web.guard import TOKEN, Refused, canonical, host_of, origin, public
 from million_ird.sources.web.places import check_host
-from million_ird.sources.web.robots import Got, Robots
+from million_ird.sources.web.robots import Robots
+from million_ird.sources.web.robotstxt import Got
 
 if TYPE_CHECKING:
     from million_ird.sources.web.spider import SiteSpider

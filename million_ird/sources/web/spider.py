@@ -28,7 +28,7 @@ from million_ird.sources.web.journal import Result
 from million_ird.sources.web.manners import Manners, Names, failure_class
 from million_ird.sources.web.pages import join, read_page
 from million_ird.sources.web.places import Site
-from million_ird.sources.web.robots import Got
+from million_ird.sources.web.robotstxt import Got
 from million_ird.sources.web.settings import Crawl, Fetch
 from million_ird.sources.web.site import open_journal
 from million_ird.sources.web.sitemaps import named_in, read_sitemap
