@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,9 +19,9 @@ from million_ird.meters.watermark import Watermark
 from million_ird.rng import rng_for
 from million_ird.train.detectors import DetectorConfig, train_watermark
 from million_ird.train.detectors.decoys import DECOYS, disguise
-from million_ird.train.detectors.net import Detector, pooled, to_onnx
+from million_ird.train.detectors.net import Coach, Detector, pooled, to_onnx
 from million_ird.train.detectors.samples import Samples, cells_of, photos
-from million_ird.train.detectors.training import auc, batch, loss_of
+from million_ird.train.detectors.training import auc, collated, loss_of
 
 TINY = DetectorConfig(steps=3, batch=2, size=64, late=0.34, checks=4)
 
@@ -85,11 +86,12 @@ def test_the_command_trains_and_prints_where(folder, tmp_path):
 def test_the_loss_falls():
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 60, (128, 128, 3), np.uint8)]
-    net, seen = Detector(), batch(Samples(pictures, 0, 64), range(8))
+    samples, net = Samples(pictures, 0, 64), Coach(Detector())
+    seen = collated([samples[number] for number in range(4)])
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3)
     losses = []
     for _ in range(15):
-        loss = loss_of(net(seen[0]), *seen[1:], TINY)
+        loss = loss_of(*net(seen.images), seen, TINY)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -97,16 +99,26 @@ def test_the_loss_falls():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_a_sample_depends_on_its_number_alone(photo):
+def test_a_pair_depends_on_its_number_alone(photo):
     samples = Samples([photo], 0, 64)
     first = [samples[number] for number in (5, 6)]
     again = [Samples([photo], 0, 64)[number] for number in (6, 5)][::-1]
-    for a, b in zip(first, again, strict=True):
+    for a, b in zip((x for pair in first for x in pair), (x for pair in again for x in pair), strict=True):
         np.testing.assert_array_equal(a.image, b.image)
         np.testing.assert_array_equal(a.cells, b.cells)
-    found = [samples[number] for number in range(40)]
-    assert 8 < sum(sample.marked for sample in found) < 32
-    assert all(sample.marked == bool((sample.cells == 1).any()) for sample in found)
+        np.testing.assert_array_equal(a.strokes, b.strokes)
+    assert (first[0][0].image != first[1][0].image).any()
+
+
+def test_a_pair_is_one_scene_without_and_with_a_mark(photo):
+    pairs = [Samples([photo], 0, 128, hard=0.0)[number] for number in range(20)]
+    for clean, marked in pairs:
+        assert not clean.marked and not clean.strokes.any() and (clean.cells == 0).all()
+        change = np.abs(clean.image.astype(int) - marked.image)
+        far = cv2.dilate(marked.strokes, np.ones((13, 13))).repeat(4, 0).repeat(4, 1) == 0
+        # Where no stroke is near, the two are one picture: JPEG codes blocks of 8 px alone.
+        assert not change[far].any() and (change.any() or not marked.strokes.any())
+    assert sum(marked.marked for _, marked in pairs) >= 18
 
 
 def test_held_out_styles_and_pictures_are_not_trained_on(photo, folder):

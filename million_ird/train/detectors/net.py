@@ -36,6 +36,9 @@ _PLAN = (
 )
 
 
+_FINE = 4  # the last block that sees eighths
+
+
 class Block(nn.Module):
     """Convolution, normalisation, ReLU; maybe a depthwise one first and the input added where the shape is kept."""
 
@@ -72,6 +75,25 @@ class Detector(nn.Module):
     def forward(self, luma: Tensor) -> Tensor:
         x = (luma.float() - MIDDLE) / SPREAD
         return self.head(self.blocks(x))[:, 0]
+
+
+class Coach(nn.Module):
+    """The detector under training: beside its cells it must tell which pixels are strokes, which teaches the layers
+    below more by each sample. What it needs for that is left behind when it is done."""
+
+    def __init__(self, net: Detector) -> None:
+        super().__init__()
+        self.net = net
+        self.fine = nn.Conv2d(_PLAN[_FINE][1], 4, 1)
+        self.coarse = nn.Conv2d(_PLAN[-1][1], 4, 1)
+
+    def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, H, W) uint8 -> logits of the cells, and (B, H / 4, W / 4) logits of the strokes; H, W multiples of
+        16."""
+        fine = self.net.blocks[: _FINE + 1]((luma.float() - MIDDLE) / SPREAD)
+        coarse = self.net.blocks[_FINE + 1 :](fine)
+        both = self.fine(fine) + F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="nearest")
+        return self.net.head(coarse)[:, 0], F.pixel_shuffle(both, 2)[:, 0]
 
 
 def pooled(cells: Tensor) -> Tensor:

@@ -14,31 +14,35 @@ class DetectorConfig(Config):
 
     seed: int = 0
     """Of all chance: the same seed, pictures and versions give the same file, byte for byte, on one thread."""
-    steps: int = Field(default=20_000, ge=1)
+    steps: int = Field(default=16_000, ge=1)
     """Changes of the weights."""
-    batch: int = Field(default=16, ge=1)
-    """Samples to a step."""
+    batch: int = Field(default=16, ge=2, multiple_of=2)
+    """Samples to a step: each crop without and with a mark."""
     size: int = Field(default=224, ge=64, multiple_of=16)
     """Side of a sample, px."""
     late: float = Field(default=0.15, ge=0, le=1)
     """Share of the steps, the last ones, on samples of twice the side, a quarter as many: about what is measured."""
-    rise: float = Field(default=0.2, ge=0, le=1)
+    rise: float = Field(default=0.35, ge=0, le=1)
     """Share of the steps over which it gets harder: from strong and large marks, no decoys, to all that there is."""
     rate: float = Field(default=3e-3, gt=0)
     """Learning rate, falling to 0 by a cosine after a short rise."""
     decay: float = Field(default=1e-4, ge=0)
     """Weight decay."""
     decoys: float = Field(default=0.1, ge=0, le=1)
-    """Share of the samples, marked or not, that hold something which looks like a mark and is none."""
+    """Share of the crops that hold something which looks like a mark and is none."""
     marked: float = Field(default=1.0, gt=0)
     """Weight of a marked cell beside an unmarked one."""
     whole: float = Field(default=0.5, ge=0)
     """Weight of the loss of the whole picture beside that of the cells."""
+    strokes: float = Field(default=0.5, ge=0)
+    """Weight of the loss of the strokes beside that of the cells."""
     clean: float = Field(default=0.995, gt=0, lt=1)
     """Share of the views of training pictures, unmarked, that shall score below 0.5."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the arithmetic; bfloat16 is twice as quick on processors that have it."""
     every: int = Field(default=100, ge=1)
     """Steps between two lines of the log."""
+    watch: int = Field(default=2000, ge=1)
+    """Steps between two checks on held-out pictures, which go into the log."""
     checks: int = Field(default=200, ge=0)
     """Samples of held-out pictures that it is checked on at the end, and as many unmarked."""

@@ -27,8 +27,8 @@ from million_ird.meters.watermark import Watermark, reduced
 from million_ird.rng import rng_for
 from million_ird.tables import locked, whole, write_json
 from million_ird.train.detectors.card import card
-from million_ird.train.detectors.net import Detector, pooled, to_onnx
-from million_ird.train.detectors.samples import Samples, load, photos
+from million_ird.train.detectors.net import Coach, Detector, pooled, to_onnx
+from million_ird.train.detectors.samples import Sample, Samples, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 
 PIXELS = Watermark.model_fields["pixels"].default
@@ -81,7 +81,7 @@ def train_watermark(
     out = Path(out)
     with locked(out), _one_thread():
         began = time.monotonic()
-        net, log = fit(pictures, config, tell)
+        net, log = fit(pictures, config, tell, held)
         net.offset = torch.tensor(offset(net, pictures, config))
         seconds = time.monotonic() - began
         figures = check(net, held or pictures, config)
@@ -128,9 +128,15 @@ def _need_onnx() -> None:
 
 
 def fit(
-    pictures: Sequence[Bytes], config: DetectorConfig, tell: Tell | None = None
+    pictures: Sequence[Bytes], config: DetectorConfig, tell: Tell | None = None, held: Sequence[Bytes] = ()
 ) -> tuple[Detector, list[dict[str, float]]]:
     """The loop.
+
+    Args:
+        pictures: to train on.
+        config: how.
+        tell: is told of every step.
+        held: other pictures, for the checks on the way.
 
     Returns:
         The network, ready to be asked, and the log.
@@ -138,39 +144,46 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         net = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
-    late = config.steps - round(config.steps * config.late)
+        coach = Coach(net)
+    optimiser = torch.optim.AdamW(coach.parameters(), config.rate, weight_decay=config.decay)
     log: list[dict[str, float]] = []
     losses: list[float] = []
     number = 0
-    net.train()
+    coach.train()
     for step in range(config.steps):
-        large = step >= late
-        size, count = (2 * config.size, max(1, config.batch // 4)) if large else (config.size, config.batch)
-        images, cells, marked = batch(
-            Samples(pictures, config.seed, size, hard=hardness(step, config), decoys=config.decoys),
-            range(number, number + count),
-        )
+        size, count = crops(step, config)
+        samples = Samples(pictures, config.seed, size, hard=hardness(step, config), decoys=config.decoys)
+        batch = collated([samples[number + extra] for extra in range(count)])
         number += count
         rate = config.rate * share(step, config.steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-            logits = net(images)
-        loss = loss_of(logits.float(), cells, marked, config)
+            cells, strokes = coach(batch.images)
+        loss = loss_of(cells.float(), strokes.float(), batch, config)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(coach.parameters(), 5.0)
         optimiser.step()
         losses.append(loss.item())
-        if (step + 1) % config.every == 0 or step + 1 == config.steps:
-            log.append(
-                {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(rate, 7), "size": size}
-            )
-            losses.clear()
         if tell is not None:
-            tell(step + 1, {"loss": losses[-1] if losses else log[-1]["loss"]})
+            tell(step + 1, {"loss": losses[-1]})
+        if (step + 1) % config.every == 0 or step + 1 == config.steps:
+            line = {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(rate, 7), "size": size}
+            losses.clear()
+            if held and (step + 1) % config.watch == 0:
+                found = check(net.eval(), held, config)
+                net.train()
+                line |= {"auc": found["auc"]} if found else {}
+            log.append(line)
     return net.eval(), log
+
+
+def crops(step: int, config: DetectorConfig) -> tuple[int, int]:
+    """Side of the samples of a step, px, and how many crops they come from."""
+    if step >= config.steps - round(config.steps * config.late):
+        return 2 * config.size, max(1, config.batch // 8)
+    return config.size, config.batch // 2
 
 
 def hardness(step: int, config: DetectorConfig) -> float:
@@ -186,22 +199,37 @@ def share(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def batch(samples: Samples, numbers: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, 1, S, S) uint8, (B, s, s) float with NaN, (B,) float."""
-    found = [samples[number] for number in numbers]
+@dataclass(frozen=True)
+class Batch:
+    """`images` (B, 1, S, S) uint8; `cells` (B, S / 16, S / 16) and `strokes` (B, S / 4, S / 4) as in `Sample`."""
+
+    images: Tensor
+    cells: Tensor
+    strokes: Tensor
+
+    @property
+    def marked(self) -> Tensor:
+        """(B,) float, 1 = has a mark."""
+        return (self.cells == 1).flatten(1).any(1).float()
+
+
+def collated(pairs: Sequence[tuple[Sample, Sample]]) -> Batch:
+    """Pairs as one batch, twice as long."""
+    found = [sample for pair in pairs for sample in pair]
     images = torch.from_numpy(np.stack([sample.image for sample in found])[:, None])
-    cells = torch.from_numpy(np.stack([sample.cells for sample in found]))
-    return images, cells, torch.tensor([float(sample.marked) for sample in found])
+    cells, strokes = (torch.from_numpy(np.stack([getattr(x, name) for x in found])) for name in ("cells", "strokes"))
+    return Batch(images, cells, strokes)
 
 
-def loss_of(logits: Tensor, cells: Tensor, marked: Tensor, config: DetectorConfig) -> Tensor:
-    """Cross entropy of the cells that are asked about, and of the pictures."""
-    asked = ~torch.isnan(cells)
+def loss_of(cells: Tensor, strokes: Tensor, batch: Batch, config: DetectorConfig) -> Tensor:
+    """Cross entropy of the cells that are asked about, of the pictures, and of the strokes."""
+    asked = ~torch.isnan(batch.cells)
     by_cell = F.binary_cross_entropy_with_logits(
-        logits[asked], cells[asked], pos_weight=torch.tensor(config.marked, device=logits.device)
+        cells[asked], batch.cells[asked], pos_weight=torch.tensor(config.marked, device=cells.device)
     )
-    by_picture = F.binary_cross_entropy_with_logits(pooled(logits), marked)
-    return by_cell + config.whole * by_picture
+    by_picture = F.binary_cross_entropy_with_logits(pooled(cells), batch.marked)
+    by_stroke = F.binary_cross_entropy_with_logits(strokes, batch.strokes)
+    return by_cell + config.whole * by_picture + config.strokes * by_stroke
 
 
 @torch.no_grad()
