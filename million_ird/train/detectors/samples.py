@@ -115,7 +115,6 @@ class Samples:
     """Pair `number` of a seed: always the same, whatever came before it.
 
     The two differ in the mark alone: all else in them (the crop, a decoy, noise, JPEG) cancels out of what is learnt.
-    Single samples, half of them marked, took five times the steps to the same score.
 
     Args:
         pictures: clean photos, (H, W, 3) uint8.
