@@ -1,20 +1,26 @@
-"""Many images in one run: throughput from the first thousand to the last, and the memory of all processes.
+"""Many images in one run: local with 1 and 2 workers, Ray with 2; throughput, memory, bytes written; what Ray costs.
 
-    python benchmarks/scale.py [FOLDER] [--count 10000] [--workers 2]
+    python benchmarks/scale.py [FOLDER] [--count 5000] [--runs local:1 local:2 ray:2] [--rounds 1]
 
-FOLDER holds large photos (default: the test data's clic2025); they are cut into 640x480 JPEGs.
+FOLDER holds large photos (default: the test data's clic2025); they are cut into 640x480 JPEGs, every one another. A run
+is a whole `mird build`. "After start-up" counts from when as many shards are done as there are workers until the last
+one: what a longer run would go on at. A run on Ray starts a cluster of this machine and ends it. With several rounds
+the runs take turns and the best of each counts, since a busy machine only ever slows one down.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -24,68 +30,142 @@ import psutil
 from million_ird.images import decode, encode_jpeg
 
 TEST_DATA = Path(os.environ.get("MIRD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+ASKED = 15  # percent: what Ray may cost
+SHARDS = 40  # in a run, so that none is alone at its end for long
 
 
-def make_images(folder: Path, sources: Path, count: int) -> None:
-    """`count` different crops of 640x480 px at drawn places."""
+@dataclass(frozen=True)
+class Run:
+    """What one run showed.
+
+    Attributes:
+        seconds: from the command's start to its end.
+        rate: images/s after start-up.
+        first, peak: MB of all processes, when a fifth was measured and at most.
+        ledger, dataset: bytes written.
+        digest: of the decisions and the dataset.
+    """
+
+    seconds: float
+    rate: float
+    first: float
+    peak: float
+    ledger: int
+    dataset: int
+    digest: str
+
+
+def make_images(folder: Path, sources: Path, count: int) -> int:
+    """`count` different crops of 640x480 px at drawn places; their bytes."""
     rng = np.random.default_rng(0)
     large = [decode(path.read_bytes()).rgb for path in sorted(sources.iterdir()) if path.suffix in (".png", ".jpg")]
     folder.mkdir()
+    total = 0
     for number in range(count):
         image = large[number % len(large)]
         top, left = rng.integers(0, image.shape[0] - 479), rng.integers(0, image.shape[1] - 639)
         crop = np.ascontiguousarray(image[top : top + 480, left : left + 640])
-        (folder / f"{number:06d}.jpg").write_bytes(encode_jpeg(crop, 88))
+        total += (folder / f"{number:06d}.jpg").write_bytes(encode_jpeg(crop, 88))
+    return total
+
+
+def build(images: Path, out: Path, executor: str, workers: int, count: int) -> Run:
+    """One run, its folder removed."""
+    command = [sys.executable, "-m", "million_ird", "build", str(images), "--out", str(out), "--json", "-q"]
+    command += ["--workers", str(workers), "--executor", executor, "--set", "policy.resolution.min_side=256"]
+    command += ["--set", f"run.shard_size={max(1, count // SHARDS)}"]
+    began = time.time()
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    samples: list[tuple[float, float]] = []
+    while process.poll() is None:
+        samples.append((time.time(), memory(process)))
+        time.sleep(0.5)
+    seconds = time.time() - began
+    if process.returncode:
+        sys.exit(f"{executor} with {workers} workers: the run ended with {process.returncode}")
+    events = [json.loads(line) for line in (out / "run.jsonl").read_text().splitlines()]
+    done = sorted(
+        (datetime.fromisoformat(event["time"]).timestamp(), sum(event["statuses"].values()))
+        for event in events
+        if event["event"] == "shard"
+    )
+    warm, last = done[workers - 1][0], done[-1][0]
+    fifth = done[len(done) // 5][0]
+    run = Run(
+        seconds,
+        sum(images for _, images in done[workers:]) / (last - warm),
+        max((used for moment, used in samples if moment <= fifth), default=0.0),
+        max(used for _, used in samples),
+        written(out / "ledger") + written(out / "decisions.parquet"),
+        written(out / "dataset"),
+        digest(out),
+    )
+    shutil.rmtree(out)
+    return run
 
 
 def memory(process: psutil.Process) -> float:
-    """Resident memory of a process and its children, MB."""
-    total = 0
-    for one in [process, *process.children(recursive=True)]:
+    """Resident memory of a process and its children, MB; shared pages once, where the system tells."""
+    total = 0.0
+    try:
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0.0
+    for one in family:
         try:
-            total += one.memory_info().rss
-        except psutil.NoSuchProcess:
+            told = one.memory_full_info()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
+        total += getattr(told, "pss", told.uss)
     return total / 1e6
 
 
+def written(place: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    files = place.rglob("*") if place.is_dir() else [place]
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def digest(out: Path) -> str:
+    """Of the bytes of all that must not depend on who did the work."""
+    mark = hashlib.blake2b()
+    for path in [out / "decisions.parquet", *sorted((out / "dataset").rglob("*.parquet"))]:
+        mark.update(path.read_bytes())
+    return mark.hexdigest()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Read the arguments, make the images, run all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=TEST_DATA / "clic2025")
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--count", type=int, default=5000)
+    parser.add_argument("--runs", nargs="+", default=["local:1", "local:2", "ray:2"], metavar="EXECUTOR:WORKERS")
+    parser.add_argument("--rounds", type=int, default=1)
     given = parser.parse_args()
-    today = time.strftime("%Y-%m-%d")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {today}")
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
+    print(f"{time.strftime('%Y-%m-%d')}, load {load}")
+    best: dict[str, Run] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        images, out = Path(scratch) / "images", Path(scratch) / "out"
-        make_images(images, given.folder, given.count)
-        command = [sys.executable, "-m", "million_ird", "build", str(images), "--out", str(out), "--json", "-q"]
-        command += ["--workers", str(given.workers), "--set", "policy.resolution.min_side=256"]
-        began = time.time()
-        process = psutil.Popen(command, stdout=subprocess.PIPE)
-        samples: list[tuple[float, float]] = []
-        while process.poll() is None:
-            samples.append((time.time() - began, memory(process)))
-            time.sleep(0.5)
-        seconds = time.time() - began
-        summary = json.loads(process.stdout.read()) if process.stdout else {}
-        events = [json.loads(line) for line in (out / "run.jsonl").read_text().splitlines()]
-        done = [
-            (datetime.fromisoformat(e["time"]).timestamp() - began, sum(e["statuses"].values()))
-            for e in events
-            if e["event"] == "shard"
-        ]
-        print(f"{given.count:,} images in {seconds:.0f} s, {summary['kept']:,} kept; measuring, by thousands:")
-        total, last, mark = 0, 0.0, 1000
-        for at, count in sorted(done):
-            total += count
-            if total >= mark:
-                used = [value for moment, value in samples if last <= moment <= at]
-                rate = 1000 / max(at - last, 1e-9)
-                print(f"{total:8,}  {rate:7.0f} images/s   memory of all processes {max(used, default=0):6.0f} MB")
-                last, mark = at, mark + 1000
-        print(f"peak memory of all processes, export and report included: {max(v for _, v in samples):.0f} MB")
+        images = Path(scratch) / "images"
+        size = make_images(images, given.folder, given.count)
+        print(f"{given.count:,} images of 640x480, {size / given.count / 1000:.0f} kB each", flush=True)
+        for _ in range(given.rounds):
+            for name in given.runs:
+                executor, _, workers = name.partition(":")
+                run = build(images, Path(scratch) / "out", executor, int(workers), given.count)
+                best[name] = max(run, best.get(name, run), key=lambda one: one.rate)
+                print(
+                    f"{name:8} {run.rate:7.1f} images/s after start-up, {run.seconds:6.1f} s in all, memory of all "
+                    f"processes {run.first:5.0f} MB at a fifth, {run.peak:5.0f} at most; ledger "
+                    f"{run.ledger / given.count:.0f} bytes an image, dataset {run.dataset / given.count / 1000:.1f} kB",
+                    flush=True,
+                )
+    print("the same decisions and dataset, byte for byte:", len({run.digest for run in best.values()}) == 1)
+    for name, run in best.items():
+        other = best.get(f"local:{name.partition(':')[2]}")
+        if name.startswith("ray") and other:
+            print(f"{name} takes {100 * (other.rate / run.rate - 1):+.1f} % longer than local, asked: under {ASKED} %")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def find_edges(
     still = np.zeros(len(first), np.uint8)
     searches = (
         lambda: (distance, np.arange(len(first)), still, hashes[first]),
-        lambda: (min(distance, VIEWS_NEAR), *view_hashes(thumbs[first], turned=flips)),
+        lambda: (min(distance, VIEWS_NEAR), *_views(thumbs, first, flips)),
     )
     found: list[tuple[Index, Index, NDArray[np.uint8]]] = []
     for step, entries in enumerate(searches):
@@ -121,6 +121,16 @@ def _bundles(hashes: Hashes, thumbs: Thumbs, members: Index, plain: NDArray[np.b
         bundle[left[alike]] = leader[alike]
         left = left[~alike]
     return bundle
+
+
+def _views(thumbs: Thumbs, first: Index, flips: bool) -> tuple[Index, NDArray[np.uint8], Hashes]:
+    """`view_hashes` of the thumbs of `first`, without a copy of them all: they are most of what is held."""
+    parts = []
+    for start in range(0, max(len(first), 1), PART):
+        which, turns, hashes = view_hashes(thumbs[first[start : start + PART]], turned=flips)
+        parts.append((start + which, turns, hashes))
+    which, turns, hashes = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return which, turns, hashes
 
 
 def _meet(

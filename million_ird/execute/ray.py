@@ -7,6 +7,7 @@ retries are off, so that a task that dies is counted, and given out again, by th
 from __future__ import annotations
 
 import os
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -22,9 +23,13 @@ from ray.exceptions import (
     TaskCancelledError,
     WorkerCrashedError,
 )
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from million_ird.errors import InputError, MirdError
 from million_ird.execute.local import ASK_AGAIN_SECONDS, DEATHS_WITHOUT_PROGRESS, Queue, WorkerEvent
+
+KNOCK_SECONDS = 20.0
+"""How long a cluster may take to accept a connection."""
 
 _DEATHS = (WorkerCrashedError, NodeDiedError, OutOfMemoryError, TaskCancelledError)
 _TASKS: dict[str, Any] = {}
@@ -88,7 +93,9 @@ class _Crew:
     def __init__(self, task: Callable[..., Any], stall_seconds: float) -> None:
         self.running: dict[Any, int] = {}
         self._stall_seconds = stall_seconds
-        self._tally: Any = ray.remote(num_cpus=0)(_Tally).remote()
+        # Where the driver is: on any other node it would be lost with that node, and the run with it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._tally: Any = ray.remote(num_cpus=0)(_Tally).options(scheduling_strategy=here).remote()
         self._serve = ray.remote(num_cpus=1, max_retries=0)(_serve)
         self._name, self._task = uuid.uuid4().hex, ray.put(task)
         self._last: dict[int, float] = {}
@@ -145,13 +152,26 @@ def connect(address: str | None, workers: int | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": False}
     try:
         if address is None:
-            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+            # "local": left out, it would be any cluster that happens to run on this machine.
+            ray.init(address="local", num_cpus=workers, include_dashboard=False, **quiet)
         else:
+            _knock(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, RayError, RuntimeError, TimeoutError, ValueError) as error:
+    except (OSError, RayError, RuntimeError, ValueError) as error:
         words = " ".join(str(error).split())[:200]
         remedy = "start one by `ray start --head`, or leave --ray-address out"
         raise InputError(f"--ray-address {address}: no cluster answers there ({words}); {remedy}") from None
+
+
+def _knock(address: str) -> None:
+    """See whether anything listens there: Ray itself would try for minutes, and talk on standard error meanwhile.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():  # not "auto"
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 class _Tally:

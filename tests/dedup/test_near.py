@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from million_ird.dedup import near
+from million_ird.dedup import lanes, masks, near
 from million_ird.dedup.blocks import Blocks, move, reverse
 
 Hashes = NDArray[np.uint64]
@@ -48,10 +52,10 @@ def by_comparing_all(hashes: Hashes, distance: int) -> NDArray[np.int64]:
     return np.concatenate(rows)
 
 
-@pytest.mark.parametrize("long_run", [near.LONG_RUN, 40])
+@pytest.mark.parametrize("long_run", [masks.LONG_RUN, 40])
 @pytest.mark.parametrize("kind", ["uniform", "clustered", "dense", "lopsided", "balanced"])
 def test_all_pairs_and_no_others(kind: str, long_run: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near, "LONG_RUN", long_run)
+    monkeypatch.setattr(masks, "LONG_RUN", long_run)
     hashes = population(kind)
     truth = by_comparing_all(hashes, 10)
     for distance in (0, 1, 4, 7, 10):
@@ -97,11 +101,57 @@ def test_the_number_of_threads_changes_nothing_and_progress_reaches_the_end() ->
     assert seen[-1] == 1.0
 
 
+@pytest.mark.parametrize("left_alone", [(), ("AVX512_ICL",)])
+def test_processes_of_their_own_find_the_same(left_alone: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = population("clustered")
+    here = near.pairs(hashes, 6)
+    monkeypatch.setattr(lanes, "LARGE", 0)
+    known = {*np.show_config(mode="dicts")["SIMD Extensions"]["found"]}
+    monkeypatch.setattr(lanes, "_slow_to_sort_by", lambda: tuple(known.intersection(left_alone)))
+    there = near.pairs(hashes, 6, threads=2)
+    assert all(np.array_equal(one, other) for one, other in zip(here, there, strict=True))
+
+
+def test_a_process_of_the_join_that_dies_is_not_taken_for_no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "LARGE", 0)
+    monkeypatch.setattr(lanes, "_CHILD", "import os, sys; sys.stdin.buffer.read(100); os._exit(9)  # {!r}")
+    with pytest.raises(RuntimeError, match="join ended with 9"):
+        near.pairs(population("uniform"), 4, threads=2)
+
+
+def test_an_answer_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lanes, "LARGE", 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    lane_processes: list[Any] = []
+    start = subprocess.Popen
+
+    def remembered(*args: Any, **kwargs: Any) -> Any:
+        lane_processes.append(start(*args, **kwargs))
+        return lane_processes[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", remembered)
+    found: Any = near.scan(population("uniform"), 8, threads=2)
+    next(found)
+    assert list(tmp_path.iterdir())
+    found.close()
+    assert not list(tmp_path.iterdir())
+    assert len(lane_processes) == 2
+    assert all(process.returncode is not None for process in lane_processes)
+
+
+def test_sorted_hashes_need_no_order_of_their_own() -> None:
+    hashes = np.sort(population("clustered"))
+    i, j, d = near.pairs(hashes, 6)
+    assert np.array_equal(np.stack([i, j, d], axis=1), by_comparing_all(hashes, 6))
+
+
 def test_pairs_come_in_batches_so_that_a_large_answer_need_not_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near, "BATCH", 1000)
+    monkeypatch.setattr(masks, "BATCH", 1000)
     sizes = [len(i) for i, _, _ in near.scan(population("dense"), 8)]
     assert len(sizes) > 20
-    assert max(sizes) < 1000 + near.CHUNK
+    assert max(sizes) < 1000 + masks.CHUNK
 
 
 def test_moving_the_bits_of_a_mask_on_top_loses_none() -> None:
