@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,7 @@ class Preset(StrEnum):
     photos = "photos"
     lsdir = "lsdir"
     million_ird = "million-ird"
+    million_ird_iqa = "million-ird-iqa"
 
 
 def command(
@@ -34,8 +35,19 @@ def command(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder to work in.")] = ...,  # type: ignore[assignment]
-    preset: Annotated[Preset, typer.Option(help="Built-in thresholds to start from.")] = Preset.photos,
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder to work in, or s3://…, gs://…")] = ...,  # type: ignore[assignment]
+    ledgers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="LEDGER",
+            help="Take over what a finished build (its folder) measured, without reading an image; more builds may "
+            "follow, and then SOURCEs. Thresholds are the first one's, unless --preset is given.",
+        ),
+    ] = None,
+    preset: Annotated[
+        Preset | None, typer.Option(help="Built-in thresholds to start from.", show_default="photos")
+    ] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     workers: Annotated[
@@ -73,25 +85,45 @@ def command(
             overrides.append(f"sources.limit={limit}")
         if allow_private_hosts:
             overrides.append("fetch.private_hosts=true")
-        settings = load_config(preset.value, config, overrides)
+        builds, paths = _parted(ledgers or [], sources or [])
+        settings = load_config(_base(preset, builds), config, overrides)
         if dry_run:
             from dataclasses import asdict
 
             from million_ird.curate.estimate import estimate
 
-            found = estimate(sources or [], settings)
+            found = estimate(paths, settings, ledgers=builds, out=out)
             output.result(asdict(found), _estimate(found))
             return
         from million_ird.curate.stages import build
 
         with output.progress() as watch:
-            summary = build(sources or [], out, settings, fresh=fresh, retry_failed=retry_failed, watch=watch)
+            summary = build(paths, out, settings, ledgers=builds, fresh=fresh, retry_failed=retry_failed, watch=watch)
         for warning in summary.warnings:
             output.warn(warning)
         output.result(summary.as_dict(), text(summary))
         if strict and summary.unusable:
             output.warn(f"--strict: {summary.unusable} inputs could not be used")
             raise typer.Exit(3)
+
+
+def _parted(ledgers: list[str], sources: list[str]) -> tuple[list[str], list[str]]:
+    """The ledgers and the sources of a call: behind --from, what is a build's folder is a ledger, too."""
+    if not ledgers:
+        return [], sources
+    from million_ird.curate.merge import is_build
+
+    more = [name for name in sources if is_build(name)]
+    return [*ledgers, *more], [name for name in sources if name not in more]
+
+
+def _base(preset: Preset | None, ledgers: list[str]) -> str | dict[str, Any]:
+    """What the configuration is laid upon: the preset, or the first ledger's configuration."""
+    if preset is not None or not ledgers:
+        return (preset or Preset.photos).value
+    from million_ird.curate.merge import stored_by
+
+    return stored_by(ledgers[0])
 
 
 def text(summary: BuildSummary) -> str:
@@ -119,18 +151,32 @@ def text(summary: BuildSummary) -> str:
 
 def _estimate(found: Estimate) -> str:
     statuses = ", ".join(f"{count} {name}" for name, count in found.statuses.items())
+    kept = "by the sample, copies not known" if found.sampled else "by the ledgers"
     rows = [
-        ["inputs", f"{found.inputs:,}"],
+        ["inputs", f"{found.inputs:,}" + (f", {found.taken:,} of them measured already" if found.taken else "")],
         ["bytes", f"{found.input_bytes / 1e6:,.1f} MB"],
-        ["sample", f"{found.sampled} measured: {statuses}"],
+        ["sample", f"{found.sampled} measured: {statuses}" if found.sampled else "none to measure"],
         ["speed", f"{found.images_per_second:,.1f} images/s per worker"],
-        ["time", f"{found.seconds:,.0f} s with {found.workers} workers (measuring; export adds reading and writing)"],
+        ["time", f"{found.seconds:,.0f} s with {found.workers} workers"],
+        *([f"pass {name}", f"{seconds:,.0f} s"] for name, seconds in found.pass_seconds.items()),
+        ["kept", f"{found.kept:,}, {kept}"],
+        ["export", f"{found.export_seconds:,.0f} s with {found.workers} workers"],
         ["memory", f"{found.memory_bytes / 1e6:,.0f} MB"],
-        ["money", f"{found.money:,.4f} at run.price_per_core_hour"],
+        [
+            "written",
+            f"{found.dataset_bytes / 1e6:,.1f} MB dataset, {found.ledger_bytes / 1e6:,.1f} MB ledger, "
+            f"{found.store_bytes / 1e6:,.1f} MB store",
+        ],
+        [
+            "machines",
+            f"{found.machine_hours:,.3f} core hours"
+            + (f", {found.gpu_hours:,.3f} GPU hours" if found.gpu_hours else ""),
+        ],
+        ["money", f"{found.money:,.4f} by run.price_per_core_hour, _gpu_hour, _gb_fetched, _gb_month (one)"],
     ]
     if found.requests:
-        rows[-2:-2] = [
+        rows[-3:-3] = [
             ["requests", f"{found.requests:,}, {found.fetch_bytes / 1e6:,.1f} MB over the network"],
-            ["fetching", f"{found.fetch_seconds:,.0f} s at the least; with measuring {found.days:,.2f} days"],
+            ["fetching", f"{found.fetch_seconds:,.0f} s at the least; all in all {found.days:,.2f} days"],
         ]
     return table(rows) + "\nnothing was written"

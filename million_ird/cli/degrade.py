@@ -39,7 +39,8 @@ def command(
         ),
     ] = None,
     out: Annotated[
-        str | None, typer.Option("--out", metavar="DIR", help="Folder to work in.", show_default=False)
+        str | None,
+        typer.Option("--out", metavar="DIR", help="Folder to work in, or s3://…", show_default=False),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", metavar="NAME|FILE", help="What is done to them.", show_default=False)

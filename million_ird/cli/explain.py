@@ -27,8 +27,15 @@ def command(
         from dataclasses import asdict
 
         from million_ird.curate.explain import explain
+        from million_ird.mirror import is_address
 
-        found = explain(folder, name)
+        if is_address(folder):
+            from million_ird.curate.remote import read_only
+
+            with read_only(folder) as here:
+                found = explain(here, name)
+        else:
+            found = explain(folder, name)
         output.result({"inputs": [asdict(item) for item in found]}, "\n\n".join(_text(item) for item in found))
 
 

@@ -23,4 +23,5 @@ def command(
         from million_ird.curate.stages import report
 
         path = report(folder)
-        output.result({"report": str(path), "bytes": path.stat().st_size}, f"report: {path}")
+        place = f"{folder.rstrip('/')}/{path.name}" if "://" in folder else str(path)
+        output.result({"report": place, "bytes": path.stat().st_size}, f"report: {place}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +14,10 @@ from million_ird.curate.duplicates import distances, first_copies
 from million_ird.curate.ledger import HASH_METER, Column
 from million_ird.curate.passes.ledger import Passed
 from million_ird.curate.pins import pinned
-from million_ird.curate.rules import HEADER_COLUMNS, check, comes_early, fails, lines, reasons, values
+from million_ird.curate.rules import HEADER_COLUMNS, SEMANTIC, check, comes_early, fails, lines, reasons, values
+from million_ird.curate.same import Alike, Same, find_alike, preference, ranks
 from million_ird.curate.settings import BuildConfig
+from million_ird.curate.similar import PASS, SimilarFinder
 from million_ird.dedup import Edges, cluster
 
 Bools = NDArray[np.bool_]
@@ -75,7 +76,12 @@ class Verdicts:
 
 
 def judge(
-    table: pa.Table, config: BuildConfig, columns: Mapping[str, Column], find: EdgeFinder, passed: Sequence[Passed] = ()
+    table: pa.Table,
+    config: BuildConfig,
+    columns: Mapping[str, Column],
+    find: EdgeFinder,
+    passed: Sequence[Passed] = (),
+    similar: SimilarFinder | None = None,
 ) -> Verdicts:
     """Ask every rule of every row.
 
@@ -93,6 +99,8 @@ def judge(
         find: near-duplicate edges; called only where the rule is enabled.
         passed: what the passes have found. Their rules are asked last, of rows they have seen; what all else keeps and
             a pass with rules has not seen is `unmeasured`. A cluster's next member takes the place of one that fails.
+        similar: semantic duplicates among rows; called only where the rule is enabled, with the rows that pass all
+            rules and that the CLIP pass has seen. The best of those alike stays.
     """
     policy = config.policy
     check(policy, columns)
@@ -109,9 +117,13 @@ def judge(
     code = _codes(table, own, same, status, code_of)
     code[drop & ok] = code_of["pinned"]
     code[keep] = 0
+    order = preference(table, keep)
+    alike = find_alike(code, keep, order, passed, similar if policy.semantic_duplicate.enabled else None)
+    code[alike.rows] = code_of.get(SEMANTIC, 0)
     waiting = {one.name: (code == 0) & ~keep & ~one.ran for one in passed}
     for one in passed:
-        code[waiting[one.name] & bool(one.lines)] = code_of["unmeasured"]
+        asked = bool(one.lines) or (one.name == PASS and policy.semantic_duplicate.enabled)
+        code[waiting[one.name] & asked] = code_of["unmeasured"]
 
     near = code == code_of["near_duplicate"]
     if same.edges is not None:
@@ -119,16 +131,31 @@ def judge(
         own.threshold[near] = policy.near_duplicate.distance
     stale = (code != own.code) & ~near
     own.value[stale] = own.threshold[stale] = np.nan
+    own.value[alike.rows], own.threshold[alike.rows] = alike.cosine, policy.semantic_duplicate.similarity
+    fixed = _fixed(code, status, same, alike, late, code_of)
+    fixed[keep] = -1
+    groups = same.behind(alike).groups()
+    return Verdicts(names, code, fixed, own.value, own.threshold, groups, order, unknown, waiting)
+
+
+def _fixed(
+    code: NDArray[np.int16],
+    status: NDArray[np.int16],
+    same: Same,
+    alike: Alike,
+    late: Bools,
+    code_of: Mapping[str, int],
+) -> NDArray[np.int16]:
+    """(N,) the reasons that no line of the report moves, pins to keep aside; 0 = none."""
     fixed = status.copy()
-    fixed[ok & same.exact] = code_of["exact_duplicate"]
+    fixed[(status == 0) & same.exact] = code_of["exact_duplicate"]
+    fixed[alike.rows] = code[alike.rows]
     for name in ("unmeasured", "pinned"):
         fixed[code == code_of[name]] = code_of[name]
     # The report does not know the passes' lines: what fails one of them takes no part in moving the others.
     settled = late & (fixed == 0)
     fixed[settled] = code[settled]
-    fixed[keep] = -1
-    order = _preference(table, keep)
-    return Verdicts(names, code, fixed, own.value, own.threshold, same.groups(), order, unknown, waiting)
+    return fixed
 
 
 def decisions(table: pa.Table, verdicts: Verdicts) -> pa.Table:
@@ -214,38 +241,14 @@ def _ask_passes(own: _Own, passed: Sequence[Passed], ok: Bools, code_of: Mapping
     return late
 
 
-@dataclass(frozen=True)
-class _Same:
-    """Which rows show the same picture.
-
-    Attributes:
-        exact: copies of an earlier row, byte for byte.
-        leader: (N,) the row that stands for this one; itself where nothing does.
-        edges: the near duplicates found, None = not looked for.
-    """
-
-    exact: Bools
-    leader: NDArray[np.int64]
-    edges: Edges | None
-
-    @property
-    def follows(self) -> Bools:
-        """Rows that another stands for."""
-        return self.leader != np.arange(len(self.leader))
-
-    def groups(self) -> NDArray[np.int64]:
-        """(N,) the leader of the duplicates a row belongs to, -1 = none."""
-        leads = np.zeros(len(self.leader), bool)
-        leads[self.leader[self.follows]] = True
-        return np.where(self.follows | leads, self.leader, -1)
-
-
 def _copies(
     table: pa.Table, config: BuildConfig, own: _Own, ok: Bools, keep: Bools, drop: Bools, find: EdgeFinder
-) -> _Same:
+) -> Same:
     """Find exact copies, then near ones among the rest."""
     rows = np.arange(table.num_rows)
-    first = first_copies(table, ok, keep, drop) if config.policy.exact_duplicate.enabled else rows
+    # With triage, what fails by its header was not read, and where it was, before, that must not show.
+    read = ok & ~own.by_header if config.measure.triage else ok
+    first = first_copies(table, read, keep, drop) if config.policy.exact_duplicate.enabled else rows
     exact = ok & (first >= 0) & (first != rows)
     leader, edges = rows, None
     if config.policy.near_duplicate.enabled:
@@ -254,14 +257,14 @@ def _copies(
             nodes &= ~own.by_header
         if nodes.any():
             edges = find(nodes)
-            ranks = _ranks(_preference(table, keep), own.missing, own.code > 0, drop, ~keep)
-            found = cluster(edges, ranks)
+            best_first = ranks(preference(table, keep), own.missing, own.code > 0, drop, ~keep)
+            found = cluster(edges, best_first)
             leader = np.where(found >= 0, found, leader)
-    return _Same(exact, np.where(exact, leader[np.maximum(first, 0)], leader), edges)
+    return Same(exact, np.where(exact, leader[np.maximum(first, 0)], leader), edges)
 
 
 def _codes(
-    table: pa.Table, own: _Own, same: _Same, status: NDArray[np.int16], code_of: Mapping[str, int]
+    table: pa.Table, own: _Own, same: Same, status: NDArray[np.int16], code_of: Mapping[str, int]
 ) -> NDArray[np.int16]:
     """(N,) the reason of each row, pins aside."""
     pixels = np.nan_to_num(values(table, "pixels"))
@@ -285,23 +288,3 @@ class _Lacks:
 
     def __call__(self, meter: str) -> Bools:
         return np.array([meter not in ran for ran in self._ran], bool)[self._codes]
-
-
-def _preference(table: pa.Table, keep: Bools) -> NDArray[np.int64]:
-    """(N,) rank of every row by what no threshold changes, 0 = best: pinned, effective resolution, quality, bytes.
-
-    Effective resolution is sqrt(pixels) x `upscale`, the latter in steps of 1/8: its scatter between copies of the same
-    picture must not outweigh their quality.
-    """
-    upscale = np.nan_to_num(values(table, "upscale"), nan=1.0)
-    effective = np.sqrt(np.nan_to_num(values(table, "pixels"))) * np.round(upscale * 8)
-    quality = np.nan_to_num(values(table, "jpeg_quality"), nan=100.0)
-    size = np.nan_to_num(values(table, "bytes"))
-    return _ranks(np.arange(table.num_rows), -size, -quality, -effective, ~keep)
-
-
-def _ranks(*keys: NDArray[Any]) -> NDArray[np.int64]:
-    """(N,) rank of every row, by the last key first."""
-    rank = np.empty(len(keys[0]), np.int64)
-    rank[np.lexsort(keys)] = np.arange(len(rank))
-    return rank

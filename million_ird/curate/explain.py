@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from million_ird.curate.ledger import measurement_columns
+from million_ird.curate.passes.columns import pass_columns, pass_rows
+from million_ird.curate.passes.ledger import all_pass_lines
 from million_ird.curate.pins import matching
 from million_ird.curate.plan import Plan, load_plan
 from million_ird.curate.rules import HEADER_COLUMNS, fails_one, lines, values
@@ -39,7 +41,7 @@ class Explanation:
 
     Attributes:
         facts: its row in the ledger but for measurements and thumb.
-        measurements: column -> value; None = does not apply or was not measured.
+        measurements: column -> value, those of the passes last; None = does not apply or was not measured.
         decision: its row in decisions.parquet.
         asked: every line of every rule, in cascade order.
         lost_to: the input kept for it, as {"uri", "key", "width", "height", "keep"}; None where there is none.
@@ -91,6 +93,7 @@ def _explanation(out: Path, row: int, plan: Plan, decided: pa.Table, config: Bui
             measured = line.column in HEADER_COLUMNS or columns[line.column].meter in ran
             verdict = "does not apply" if measured else "not measured"
         asked.append(Asked(line.reason, line.column, value, line.bound, line.value, verdict if line.enabled else "off"))
+    asked += _of_passes(out, shard, facts["key"], config, measurements)
     decision = decided.slice(row, 1).to_pylist()[0]
     group: list[dict[str, Any]] = []
     if decision["group"] is not None:
@@ -99,3 +102,19 @@ def _explanation(out: Path, row: int, plan: Plan, decided: pa.Table, config: Bui
         group = [member for member in members if member["key"] != decision["key"]][:20]
     lost_to = next((member for member in group if member["key"] == decision["kept_as"]), None)
     return Explanation(facts, measurements, decision, asked, lost_to, group)
+
+
+def _of_passes(
+    out: Path, shard: int, key: str, config: BuildConfig, measurements: dict[str, float | None]
+) -> list[Asked]:
+    """What the passes measured of a row is added to `measurements`; what their rules said of it."""
+    seen = pass_rows(out / "ledger", shard, config).get(key, {})
+    measurements |= {column: seen.get(column) for column in pass_columns(config)}
+    asked = []
+    for line in all_pass_lines(config.policy):
+        value = measurements.get(line.column)
+        verdict = "fail" if fails_one(line, value) else "pass"
+        if value is None:
+            verdict = "does not apply" if line.column in seen else "not measured"
+        asked.append(Asked(line.reason, line.column, value, line.bound, line.value, verdict))
+    return asked

@@ -14,18 +14,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from million_ird.curate.passes.columns import pass_columns, pass_rows, with_passes
+from million_ird.curate.passes.ledger import enabled
 from million_ird.curate.patches import cut, patch_lines, patch_meters
 from million_ird.curate.plan import STORE, Plan, shard_items
+from million_ird.curate.remote import StoreReader, bring_shard, part_name, put_in_place, take_over_there
 from million_ird.curate.reuse import contents, forget, remember, take_over
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.survey import Line
-from million_ird.curate.writers import Sample, dataset_columns, write_file
+from million_ird.curate.writers import Sample, dataset_columns, file_name, write_file
 from million_ird.errors import BadImage, OutputError
 from million_ird.images import decode, encode_jpeg, encode_png, read_header, strip_metadata
 from million_ird.images.metadata import STRIPPABLE
 from million_ird.meters import Meter
+from million_ird.mirror import Mirror, Mounted, files_below
 from million_ird.records import Item
-from million_ird.sources import Reader, SourceSpec
+from million_ird.sources import SourceSpec
 from million_ird.tables import read_json, read_parts, write_json
 
 PARTIAL = "dataset.partial"
@@ -63,7 +67,8 @@ class ExportTask:
         config: its configuration.
         files: what goes where.
         plan: what the rows are numbered by.
-        folder: where the files are gathered.
+        folder: where the files are gathered, by its path below the run's.
+        mirror: where the run's folder is a copy of an address: finished files are put there and leave this machine.
     """
 
     out: str
@@ -72,11 +77,17 @@ class ExportTask:
     files: tuple[ExportFile, ...]
     plan: Plan
     folder: str
+    mirror: Mirror | None = None
+
+    @property
+    def home(self) -> Path:
+        """The run's folder, as it is called on this machine."""
+        return self.mirror.folder if self.mirror else Path(self.out)
 
     @cached_property
-    def reader(self) -> Reader:
+    def reader(self) -> StoreReader:
         """One per process."""
-        return Reader(self.specs, Path(self.out) / STORE)
+        return StoreReader(self.specs, self.home / STORE, self.mirror)
 
     def close(self) -> None:
         """Let go of what reading holds open."""
@@ -87,16 +98,34 @@ class ExportTask:
         """What patches are measured and judged by; one set per process."""
         return patch_meters(self.config), patch_lines(self.config)
 
-    def __call__(self, number: int, progress: Callable[[int], None]) -> dict[str, int]:
+    def __call__(self, number: int, progress: Callable[[int], None]) -> dict[str, Any]:
         """Returns:
-        "samples" and "bytes" written; of a file that a former run has finished too.
+        "samples" and "bytes" written, and at an address "files"; of a file that a former run has finished too.
         """
-        mark = Path(self.folder) / DONE / f"{number:05d}.json"
-        done = read_json(mark)
-        if done is None:
-            done = write_file(Path(self.folder), number, len(self.files), self._samples(number, progress), self.config)
-            write_json(mark, done)
+        mark = f"{self.folder}/{DONE}/{number:05d}.json"
+        if self.mirror:
+            self.mirror.bring([mark])
+        if (known := read_json(self.home / mark)) is not None:
+            return known
+        samples = self._samples(number, progress)
+        done: dict[str, Any] = {**write_file(self.home / self.folder, number, len(self.files), samples, self.config)}
+        if self.mirror:
+            done["files"] = self._put(number)
+        write_json(self.home / mark, done)
+        if self.mirror:
+            self.mirror.push([mark])
         return done
+
+    def _put(self, number: int) -> list[str]:
+        """What was written, put at the address and deleted here; its names."""
+        assert self.mirror is not None
+        folder, name = self.home / self.folder, file_name(number, len(self.files), self.config)
+        below = f"data/train/{number:05d}"
+        names = [name] if name else [f"{below}/{one}" for one in files_below(folder / below)]
+        self.mirror.push([f"{self.folder}/{one}" for one in names])
+        for one in names:
+            (folder / one).unlink()
+        return names
 
     def _samples(self, number: int, progress: Callable[[int], None]) -> Iterator[Sample]:
         shard, items, rows = -1, [], []
@@ -104,10 +133,20 @@ class ExportTask:
             holds, within = self.plan.place(row)
             if holds != shard:
                 shard = holds
-                items = shard_items(Path(self.out), shard)
-                rows = read_parts(Path(self.out) / "ledger" / "base", shard + 1, first=shard).to_pylist()
+                if self.mirror:
+                    bring_shard(self.mirror, self.specs, shard, part=True)
+                    self.mirror.bring(part_name(shard, name) for name in enabled(self.config))
+                items = shard_items(self.home, shard)
+                rows = self._rows(shard)
             yield from self._of_image(items[within], rows[within])
             progress(1)
+
+    def _rows(self, shard: int) -> list[dict[str, Any]]:
+        """A shard's rows of the ledger, with what the passes found of them."""
+        ledger = self.home / "ledger"
+        seen, unseen = pass_rows(ledger, shard, self.config), dict.fromkeys(pass_columns(self.config))
+        rows = read_parts(ledger / "base", shard + 1, first=shard).to_pylist()
+        return [{**row, **unseen, **seen.get(row["key"], {})} for row in rows]
 
     def _of_image(self, item: Item, row: dict[str, Any]) -> Iterator[Sample]:
         data = self._bytes(item, row)
@@ -137,8 +176,9 @@ def export_dataset(
     table: pa.Table,
     keep: pa.Array,
     config: BuildConfig,
-    run: Callable[[Any, Sequence[int]], Iterator[tuple[int, dict[str, int]]]],
+    run: Callable[[Any, Sequence[int]], Iterator[tuple[int, dict[str, Any]]]],
     finish: Callable[[Path, dict[str, int]], None],
+    mount: Mounted | None = None,
 ) -> dict[str, int]:
     """Write the dataset of the kept rows beside the old one, then put it in its place; files that would hold the same
     are taken from the old one.
@@ -154,6 +194,7 @@ def export_dataset(
         config: its `export` section.
         run: executes the task over file numbers.
         finish: writes the card into the folder, given the totals.
+        mount: the address that the run's folder is a copy of.
 
     Returns:
         "images" kept, "samples" (rows or patches) and "bytes" written, "files".
@@ -161,27 +202,40 @@ def export_dataset(
     rows = np.flatnonzero(keep.to_numpy(zero_copy_only=False))
     sizes = pc.fill_null(table.column("bytes"), 0).to_numpy()[rows]
     files = split(rows.tolist(), sizes.tolist(), config.export.file_bytes, FILES_PER_FOLDER)
-    mark = _fingerprint(table, rows, config)
-    folder = out / PARTIAL / mark
+    mark = _fingerprint(out, plan, table, rows, config)
+    place = f"{PARTIAL}/{mark}"
+    folder = out / place
     for other in (out / PARTIAL).iterdir() if (out / PARTIAL).exists() else ():
         if other.name != mark:
             shutil.rmtree(other)
+    if mount:
+        mount.clear([PARTIAL], but=place)
     folder.mkdir(parents=True, exist_ok=True)
     wanted = contents(out, plan, table, [file.rows for file in files], config)
-    for number, done in take_over(out, folder, wanted, config).items():
+    shards = (map(plan.shard_of, file.rows) for file in files)
+    wanted = [with_passes(one, out / "ledger", some, config) for one, some in zip(wanted, shards, strict=True)]
+    taken = take_over_there(mount, place, wanted, config) if mount else take_over(out, folder, wanted, config)
+    for number, done in taken.items():
         write_json(folder / DONE / f"{number:05d}.json", done)
-    task = ExportTask(str(out), plan.sources, config, files, plan, str(folder))
-    each: dict[int, dict[str, int]] = {}
+    if mount:
+        mount.push_below(f"{place}/{DONE}")
+    task = ExportTask(str(out), plan.sources, config, files, plan, place, mount.mirror if mount else None)
+    each: dict[int, dict[str, Any]] = {}
     totals = {"images": len(rows), "samples": 0, "bytes": 0, "files": len(files)}
     for number, written in run(task, range(len(files))):
         each[number] = written
         totals["samples"] += written["samples"]
         totals["bytes"] += written["bytes"]
     finish(folder, totals)
-    shutil.rmtree(folder / DONE, ignore_errors=True)
     forget(out)
-    swap(folder, out / "dataset")
-    remember(out, [(content, each[number]) for number, content in enumerate(wanted)], config)
+    written = [(content, each[number]) for number, content in enumerate(wanted)]
+    if mount:
+        put_in_place(mount, place, written, folder / "README.md")
+        mount.mirror.drop_below(PARTIAL)
+    else:
+        shutil.rmtree(folder / DONE, ignore_errors=True)
+        swap(folder, out / "dataset")
+        remember(out, written, config)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
     return totals
 
@@ -212,9 +266,10 @@ def swap(new: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _fingerprint(table: pa.Table, rows: np.ndarray, config: BuildConfig) -> str:
+def _fingerprint(out: Path, plan: Plan, table: pa.Table, rows: np.ndarray, config: BuildConfig) -> str:
     what = hashlib.blake2b(config.export.model_dump_json().encode(), digest_size=8)
     what.update(config.policy.model_dump_json().encode())
+    what.update(with_passes("", out / "ledger", map(plan.shard_of, rows.tolist()), config).encode())
     for name in table.column("key").take(pa.array(rows)).to_pylist():
         what.update(name.encode())
     return what.hexdigest()

@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 
 from million_ird.curate import contaminated
-from million_ird.curate.blocklist import tombstones
+from million_ird.curate.blocklist import TOMBSTONES, tombstones
 from million_ird.curate.contaminated import recogniser
 from million_ird.curate.ledger import HASH_METER, make_meters, schema
 from million_ird.curate.plan import STORE, shard_items
+from million_ird.curate.remote import StoreReader, bring_shard, part_name, plan_mark, tar_names
 from million_ird.curate.rules import header_judge
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.spool import Spool
@@ -26,8 +27,9 @@ from million_ird.errors import BadImage
 from million_ird.images import credits_of, decode, read_header
 from million_ird.meters import Frame, Meter
 from million_ird.meters.phash import hash_frame, thumb
+from million_ird.mirror import Mirror
 from million_ird.records import Header, Item
-from million_ird.sources import Reader, SourceSpec
+from million_ird.sources import SourceSpec
 from million_ird.sources.web.store import REMOVED
 from million_ird.tables import part_path, read_parts, rows_to_table, write_table
 
@@ -45,6 +47,8 @@ class MeasureShard:
         config: its configuration.
         run: name of this run of the command.
         only: keys to measure although the part exists (values were missing); None = the whole shard.
+        mirror: where the folder is a copy of an address: a worker has one of its own, and fetches and puts there what
+            it reads and writes.
     """
 
     out: str
@@ -52,12 +56,20 @@ class MeasureShard:
     config: BuildConfig
     run: str
     only: frozenset[str] | None = None
+    mirror: Mirror | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, as it is called on this machine."""
+        return self.mirror.folder if self.mirror else Path(self.out)
 
     @cached_property
     def measurer(self) -> Measurer:
         """One per process: its reader keeps an archive open, its meters their models."""
         cv2.setNumThreads(1)
-        return Measurer(self.specs, self.config, Path(self.out) / STORE, tombstones(Path(self.out)))
+        if self.mirror:
+            self.mirror.bring([TOMBSTONES])
+        return Measurer(self.specs, self.config, self.folder / STORE, tombstones(self.folder), self.mirror)
 
     def close(self) -> None:
         """Let go of what reading holds open."""
@@ -67,13 +79,19 @@ class MeasureShard:
         """Returns:
         Rows by status.
         """
-        out = Path(self.out)
-        ledger = out / "ledger" / "base"
+        out = self.folder
+        ledger, journals = out / "ledger" / "base", out / "spool"
+        tars = []
+        if self.mirror:
+            bring_shard(self.mirror, self.specs, shard, part=self.only is not None)
+            tars = self._tars(shard)
+            self.mirror.bring(tars)
+            journals /= plan_mark(out)
         items = shard_items(out, shard)
         known: list[Row] = []
         if self.only is not None:
             known = _part_rows(ledger, shard)
-        with Spool(out / "spool", shard, self.run) as spool:
+        with Spool(journals, shard, self.run) as spool:
             for index, item in enumerate(items):
                 if index in spool.rows:
                     continue
@@ -91,8 +109,18 @@ class MeasureShard:
             if self.measurer.recogniser is None:  # the rule was on when these were measured
                 rows = [{name: row[name] for name in row if name != contaminated.COLUMN} for row in rows]
             write_table(part_path(ledger, shard), rows_to_table(rows, schema(self.config)))
+            if self.mirror:  # before the journals go: without it there the shard is not done
+                self.mirror.push([part_name(shard)])
             spool.remove()
+        for name in tars:
+            (out / name).unlink(missing_ok=True)
         return dict(Counter(row["status"] for row in rows))
+
+    def _tars(self, shard: int) -> list[str]:
+        """What was fetched for a shard and lies on another machine; of single images, single ones are read there."""
+        if self.only is not None:
+            return []
+        return [name for name in tar_names(self.folder, shard) if not (self.folder / name).exists()]
 
 
 def _part_rows(ledger: Path, shard: int) -> list[Row]:
@@ -107,12 +135,18 @@ class Measurer:
         config: limits, meters, hash and triage.
         store: what was fetched from the web.
         removed: ids, URIs and keys of what was taken out of this build for good.
+        mirror: where else the store lies.
     """
 
     def __init__(
-        self, specs: tuple[SourceSpec, ...], config: BuildConfig, store: Path, removed: frozenset[str] = frozenset()
+        self,
+        specs: tuple[SourceSpec, ...],
+        config: BuildConfig,
+        store: Path,
+        removed: frozenset[str] = frozenset(),
+        mirror: Mirror | None = None,
     ) -> None:
-        self.reader = Reader(specs, store)
+        self.reader = StoreReader(specs, store, mirror)
         self.config = config
         self.removed = removed
         self.meters: Mapping[str, Meter] = make_meters(config)

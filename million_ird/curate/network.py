@@ -11,6 +11,7 @@ from pathlib import Path
 
 from million_ird.curate.blocklist import Blocklist
 from million_ird.curate.plan import STORE, Plan, listed_items, web_shards
+from million_ird.curate.remote import push_fetched
 from million_ird.curate.rules import header_judge
 from million_ird.curate.settings import BuildConfig
 from million_ird.curate.workspace import Workspace
@@ -59,9 +60,17 @@ def fetched(
     (space.out / "cache").mkdir(exist_ok=True)
     with Downloads(work, config.fetch, judge, refuse, space.out / "cache" / ROBOTS) as downloads:
         traffic = downloads.traffic
-        yield chain((shard for shard in shards if shard not in set(wanted)), downloads), traffic.text
+        yield chain((shard for shard in shards if shard not in set(wanted)), _shipped(space, downloads)), traffic.text
     facts = {**asdict(traffic), "errors": dict(traffic.errors)}
     space.event("fetch", **{name: facts[name] for name in ("done", "good", "bytes", "saved", "errors")})
+
+
+def _shipped(space: Workspace, downloads: Iterable[int | None]) -> Iterator[int | None]:
+    """Shards as they are fetched, and put at the address of the run, where it has one."""
+    for shard in downloads:
+        if shard is not None and space.mount:
+            push_fetched(space.mount, shard)
+        yield shard
 
 
 def fetch_sample(

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from million_ird import __version__
 from million_ird.cards import DatasetFacts, dataset_card
+from million_ird.curate.carry import bring
 from million_ird.curate.contaminated import recogniser
 from million_ird.curate.credit import credit_of, parsed
 from million_ird.curate.decide import Verdicts, decisions, judge
@@ -29,20 +31,22 @@ from million_ird.curate.network import fetched
 from million_ird.curate.passes.ledger import enabled, read_passes
 from million_ird.curate.passes.run import notes, run_passes
 from million_ird.curate.plan import STORE, Plan, web_shards
+from million_ird.curate.remote import StoreReader, after_measuring, bring_tars, part_name, push_brought
 from million_ird.curate.report import render
 from million_ird.curate.settings import BuildConfig
+from million_ird.curate.similar import similar_rows
 from million_ird.curate.summary import BuildSummary
 from million_ird.curate.traffic import Traffic, traffic, web_facts
 from million_ird.curate.workspace import Workspace, public, without_folders
 from million_ird.execute import Executor, WorkerEvent, make
-from million_ird.sources import Reader
+from million_ird.mirror import Mirror
 from million_ird.sources.web.answer import heals_later
 from million_ird.sources.web.store import index_rows
 from million_ird.tables import part_path, read_parts, write_table, write_text
 
 Watch = Callable[..., None]
 """Called with (stage, done, total) as the work goes on, and where the web is read with a note on its traffic; stages:
-"list", "measure", "decide", "export", "report"."""
+"list", "merge" (shards), "measure", "decide", "export", "report"."""
 
 
 @dataclass
@@ -66,6 +70,11 @@ class Pipeline:
         return self.space.out
 
     @property
+    def mirror(self) -> Mirror | None:
+        """What tasks fetch from and put to, where the output is an address."""
+        return self.space.mount.mirror if self.space.mount else None
+
+    @property
     def ledger(self) -> Path:
         return self.out / "ledger" / "base"
 
@@ -76,7 +85,7 @@ class Pipeline:
             measured += self.retry_failed()
         state, marks = self.space.state(), self.marks()
         if not measured and all(state.get(name) == mark for name, mark in marks.items()) and self._all_written():
-            return BuildSummary(**{**state["summary"], "out": str(self.out), "up_to_date": True})
+            return BuildSummary(**{**state["summary"], "out": self.space.name, "up_to_date": True})
         verdicts = self.judged()
         if "unmeasured" in verdicts.counts():
             measured += self.measure_missing(verdicts)
@@ -90,7 +99,12 @@ class Pipeline:
         return BuildSummary(**{**asdict(summary), "measured": measured + seen})
 
     def measure(self) -> int:
-        """Measure the shards that have no part yet; how many inputs that was."""
+        """Bring the shards that other builds have measured, and measure those that have no part then; how many inputs
+        these were."""
+        brought = bring(self.out, self.plan, partial(self.watch, "merge"))
+        if brought:
+            push_brought(self.space.mount)
+            self.space.event("merge", shards=len(brought), inputs=sum(map(self.plan.count, brought)))
         missing = [shard for shard in range(self.plan.shards) if not part_path(self.ledger, shard).exists()]
         return self._measure(missing, None)
 
@@ -101,6 +115,7 @@ class Pipeline:
             if not names <= set(part_names(self.ledger, shard)):
                 part = read_parts(self.ledger, shard + 1, first=shard)
                 write_table(part_path(self.ledger, shard), fitted(part, self.config))
+                self.space.push(part_name(shard))
 
     def measure_missing(self, verdicts: Verdicts) -> int:
         """Measure the rows that are `unmeasured`, each shard's part written anew."""
@@ -115,7 +130,9 @@ class Pipeline:
         seen = 0
         while waiting := {name: np.flatnonzero(rows).tolist() for name, rows in verdicts.waiting.items() if rows.any()}:
             first = {name: waiting[name] for name in list(waiting)[:1]}
+            bring_tars(self.space.mount, self.plan, *first.values())
             for name, shard, count in run_passes(self.out, self.plan, self.config, first, self.watch):
+                self.space.push(part_name(shard, name))
                 self.space.event("pass", ran=name, shard=shard, measured=count)
                 seen += count
             verdicts = self.judged()
@@ -137,9 +154,10 @@ class Pipeline:
         if not shards:
             return 0
         total = len(only) if only is not None else sum(map(self.plan.count, shards))
-        task = MeasureShard(str(self.out), self.plan.sources, self.config, self.space.run, only)
+        task = MeasureShard(str(self.out), self.plan.sources, self.config, self.space.run, only, self.mirror)
         with fetched(self.space, self.plan, self.config, shards, only) as (ready, note):
             for shard, statuses in self._execute("measure", task, ready, len(shards), total, note):
+                after_measuring(self.space.mount, shard)
                 self.space.event("shard", shard=shard, statuses=statuses)
         return total
 
@@ -170,7 +188,8 @@ class Pipeline:
             # One file of images that were decoded before needs no process of its own.
             if stage == "export" and workers == 1:
                 workers = 0
-        if any(spec.protocol == "memory" for spec in self.plan.sources):
+        unseen = self.mirror is not None and not self.mirror.shared
+        if unseen or any(spec.protocol == "memory" for spec in self.plan.sources):
             workers = 0  # what lies in the memory of this process is seen by no other
         seconds = self.config.limits.seconds_per_image
         return make(run.executor, workers, run.ray_address, seconds, self.out / "logs", self._on_death)
@@ -191,6 +210,7 @@ class Pipeline:
             measurement_columns(self.config),
             lambda nodes: near_edges(self.out, hashes, lambda: thumbs(self.table(["thumb"])), nodes, self.config),
             read_passes(self.out, self.plan.shards, self.config, table.column("key")),
+            lambda rows: similar_rows(self.out, self.plan, self.config, table.column("key"), rows),
         )
         self.watch("decide", self.plan.inputs, self.plan.inputs)
         return verdicts
@@ -202,6 +222,7 @@ class Pipeline:
 
     def write_decisions(self, verdicts: Verdicts) -> None:
         write_table(self.out / "decisions.parquet", decisions(self.table(["key", "id", "uri"]), verdicts))
+        self.space.push("decisions.parquet")
         self.space.remember(decisions=self.marks()["decisions"])
 
     def export(self, verdicts: Verdicts) -> dict[str, int]:
@@ -218,7 +239,7 @@ class Pipeline:
             yield from self._execute("export", task, files, len(files), verdicts.kept)
 
         keep = pa.array(verdicts.code == 0)
-        totals = export_dataset(self.out, self.plan, table, keep, self.config, run, finish)
+        totals = export_dataset(self.out, self.plan, table, keep, self.config, run, finish, self.space.mount)
         self.space.remember(dataset=mark, totals=totals)
         self.space.event("export", totals=totals)
         return totals
@@ -228,10 +249,11 @@ class Pipeline:
         columns = measurement_columns(self.config)
         table = self.table(["uri", "status", "width", "height", "bytes", *columns])
         settings = self.config.report
-        with Reader(self.plan.sources, self.out / STORE) as reader:
+        with StoreReader(self.plan.sources, self.out / STORE, self.mirror) as reader:
             data = survey(self.out, self.plan, table, verdicts, self.config, reader, self._traffic())
             page = render(data, seed=self.config.seed, exact_rows=settings.exact_rows, samples=settings.samples)
         write_text(self.out / "report.html", page)
+        self.space.push("report.html")
         self.space.remember(report=self.marks()["report"])
         self.watch("report", 1, 1)
 
@@ -268,7 +290,7 @@ class Pipeline:
         if counts.get("crashed"):
             found.append(f"{counts['crashed']} inputs crashed their worker; see run.jsonl")
         return BuildSummary(
-            str(self.out),
+            self.space.name,
             self.plan.inputs,
             verdicts.kept,
             counts,
@@ -279,7 +301,7 @@ class Pipeline:
         )
 
     def _remedy(self) -> str:
-        return f"mird build --out {self.out} --config {self.out / 'build.yaml'}"
+        return f"mird build --out {self.space.name} --config {self.out / 'build.yaml'}"
 
     def _card(self, verdicts: Verdicts, totals: dict[str, int]) -> DatasetFacts:
         metas = self.table(["meta"]).column("meta").filter(pa.array(verdicts.code == 0)).to_pylist()

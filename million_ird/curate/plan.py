@@ -36,7 +36,8 @@ _SCHEMA = pa.schema(
     ]
 )
 PLAN = "plan.json"
-_LISTED = "plan.parquet"
+LISTED = "plan.parquet"
+"""The listing beside it: one row per input, one row group per shard."""
 _CHUNK = 8192
 STORE = "store"
 """Folder of what came over the network."""
@@ -112,20 +113,33 @@ def _grown(out: Path, plan: Plan, config: BuildConfig, specs: Sequence[SourceSpe
     limit = config.sources.limit
     left = None if limit is None else max(0, limit - plan.inputs)
     items = islice(all_items(specs, skipped, str(out.resolve()), web), left)
-    added = out / f".{_LISTED}.added.tmp"
+    added = out / f".{LISTED}.added.tmp"
     try:
         count = _write(added, items, _CHUNK)
         if not count:
             raise InputError(nothing(config.sources.paths[len(plan.paths or ()) :], skipped))
         size = config.run.shard_size or shard_size(count)
         _regroup(added, size)
-        _append(out / _LISTED, plan.shards, added)
+        _append(out / LISTED, plan.shards, added)
     finally:
         added.unlink(missing_ok=True)
     starts = (*plan.starts, *range(plan.inputs, plan.inputs + count, size))
     plan = Plan((*plan.sources, *specs), plan.inputs + count, starts, dict(skipped), config.sources.paths)
     write_json(out / PLAN, _as_json(plan))  # last: until it is there, the plan is what it was
     return plan
+
+
+def write_plan(out: Path, plan: Plan, shards: Iterator[pa.Table]) -> None:
+    """Write a plan whose inputs are known, one table of the listing for each shard."""
+    with whole(out / LISTED) as file, pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
+        for shard in shards:
+            writer.write_table(shard, row_group_size=max(1, shard.num_rows))
+    write_json(out / PLAN, _as_json(plan))
+
+
+def listing(items: Sequence[Item]) -> pa.Table:
+    """Inputs as rows of the listing."""
+    return pa.Table.from_pylist([_row(item) for item in items], schema=_SCHEMA)
 
 
 def nothing(paths: Sequence[str], skipped: Mapping[str, int]) -> str:
@@ -139,7 +153,7 @@ def _write(path: Path, items: Iterator[Item], group: int) -> int:
     count = 0
     with whole(path) as file, pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
         while chunk := list(islice(items, group)):
-            writer.write_table(pa.Table.from_pylist([_row(item) for item in chunk], schema=_SCHEMA))
+            writer.write_table(listing(chunk))
             count += len(chunk)
     return count
 
@@ -192,10 +206,16 @@ def shard_size(inputs: int) -> int:
 
 
 def load_plan(out: Path) -> Plan | None:
-    """The plan of a folder, None where none was made."""
+    """The plan of a folder, None where none was made.
+
+    Raises:
+        OutputError: the folder holds the run of another command.
+    """
     data = read_json(out / PLAN)
     if data is None:
         return None
+    if "skipped" not in data:  # `mird degrade` has a plan.json of its own
+        raise OutputError(f"{out}: holds the run of another command (plan.json is no build's); choose another folder")
     sources = tuple(SourceSpec.of(spec) for spec in data["sources"])
     shards = data.get("shards")
     starts = [first for first, _ in shards] if shards else range(0, data["inputs"], data["shard_size"])
@@ -212,10 +232,10 @@ def shard_items(out: Path, shard: int) -> list[Item]:
 def listed_items(out: Path, shard: int) -> list[Item]:
     """The inputs of one shard, in order, as they were listed."""
     try:
-        with (out / _LISTED).open("rb") as file:
+        with (out / LISTED).open("rb") as file:
             rows = pq.ParquetFile(file).read_row_group(shard).to_pylist()
     except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise OutputError(f"{out / _LISTED}: {error}; start over with --fresh") from None
+        raise OutputError(f"{out / LISTED}: {error}; start over with --fresh") from None
     return [Item(**row) for row in rows]
 
 
@@ -224,7 +244,7 @@ def web_shards(out: Path, plan: Plan) -> list[int]:
     labels = {spec.label for spec in plan.sources if spec.web}
     if not labels:
         return []
-    with (out / _LISTED).open("rb") as file:
+    with (out / LISTED).open("rb") as file:
         reader = pq.ParquetFile(file)
         found = []
         for shard in range(plan.shards):
@@ -245,6 +265,6 @@ def _as_json(plan: Plan) -> dict[str, Any]:
         "sources": [asdict(spec) for spec in plan.sources],
         "inputs": plan.inputs,
         "skipped": plan.skipped,
-        "listing": _LISTED,
+        "listing": LISTED,
         "shards": [[first, plan.count(shard)] for shard, first in enumerate(plan.starts)],
     }

@@ -36,6 +36,8 @@ _RULES: dict[str, tuple[tuple[str, Bound, str], ...]] = {
     "iqa": (("iqa", "max", "max"),),
 }
 _DUPLICATES = ("exact_duplicate", "near_duplicate")
+SEMANTIC = "semantic_duplicate"
+"""Reason of what shows the same thing as a better picture; there only where the rule is on."""
 
 DERIVED: Mapping[str, Column] = {
     "short_side": Column("", "short side, px; higher = larger"),
@@ -97,7 +99,9 @@ def reasons(policy: Policy) -> list[str]:
 
 def _of_passes(policy: Policy) -> list[str]:
     """Reasons of the passes, which are asked last."""
-    return [f"{name}_{key}" for name in ("clip", "pyiqa") for key in getattr(policy, name)]
+    alike = [SEMANTIC] if policy.semantic_duplicate.enabled else []
+    clip, pyiqa = ([f"{name}_{key}" for key in getattr(policy, name)] for name in ("clip", "pyiqa"))
+    return [*clip, *alike, *pyiqa]
 
 
 def check(policy: Policy, columns: Mapping[str, Column]) -> None:

@@ -19,7 +19,13 @@ from million_ird.meters.iqa import Pyiqa
 from million_ird.meters.onnx import OnnxFile
 from million_ird.sources.web.settings import Crawl, Fetch
 
-PRESETS = ("photos", "lsdir", "million-ird")
+PRESETS: Mapping[str, tuple[str, ...]] = {
+    "photos": (),
+    "lsdir": ("photos",),
+    "million-ird": ("photos",),
+    "million-ird-iqa": ("photos", "million-ird"),
+}
+"""Built-in presets, each with those that it lies on."""
 DEFAULT_METERS = ("blur", "flat", "noise", "compression", "exposure", "border", "background", "upscale", "niqe")
 
 
@@ -120,6 +126,14 @@ class NearDuplicate(Rule):
     """Also find mirrored and turned copies (8 variants; the search takes about 8 times as long)."""
 
 
+class SemanticDuplicate(Rule):
+    similarity: float = Field(default=0.95, gt=0, le=1)
+    """Smallest cosine of the embeddings of two pictures of one thing."""
+    probe: int = Field(default=8, ge=1)
+    """Clusters of embeddings in which a picture is compared; 1 = in its own alone, as SemDeDup. More finds more, and
+    takes longer; up to 16,384 pictures all are compared."""
+
+
 class Contaminated(Rule):
     sets: tuple[str, ...] = ()
     """Hash lists of test sets: built-in ones by name (kodak24), others by the path that `mird hashes make` wrote."""
@@ -196,6 +210,8 @@ class Policy(Config):
     """Rules on columns of third-party meters: {column: {min: 0.1, max: 0.9}}; the reason is the column's name."""
     clip: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Rules on the CLIP pass: {NAME: {max: 0.5}} for a score or head of passes.clip; the reason is clip_NAME."""
+    semantic_duplicate: SemanticDuplicate = SemanticDuplicate()
+    """Pictures of the same thing, by the CLIP pass's embeddings: the best stays. Needs passes.clip, and faiss."""
     pyiqa: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Rules on the pyiqa pass: {NAME: {max: 6}} for a metric of passes.pyiqa; the reason is pyiqa_NAME."""
     pins: Pins = Pins()
@@ -247,13 +263,25 @@ class Run(Config):
     workers: int | None = Field(default=None, ge=0)
     """Processes; null = one per core; 0 = in this process."""
     executor: Literal["local", "ray"] = "local"
-    """Where they run: on this machine, or on a Ray cluster that shares the folder and the sources."""
+    """Where they run: on this machine, or on a Ray cluster that shares the sources and the folder, or has an address as
+    its output."""
     ray_address: str | None = None
     """The cluster: auto, ray://HOST:PORT; null = one that is started on this machine."""
+    scratch: str | None = None
+    """Where an output at an address (s3://…) has its working folder on each machine, variables of the environment
+    replaced there; null = ~/.cache/million-ird/runs."""
+    lease_seconds: float = Field(default=60.0, gt=0)
+    """Another run on that address counts as dead when it has given no sign for so long, s."""
     shard_size: int | None = Field(default=None, ge=1)
     """Inputs per shard; null = by the number of inputs, 32 to 4096."""
     price_per_core_hour: float = Field(default=0.05, ge=0)
-    """For the cost estimate of --dry-run, in your currency."""
+    """For the cost estimate of --dry-run, in your currency; so are the other prices."""
+    price_per_gpu_hour: float = Field(default=2.0, ge=0)
+    """Of passes that run on a GPU."""
+    price_per_gb_fetched: float = Field(default=0.0, ge=0)
+    """Of what comes over the network, 10^9 bytes."""
+    price_per_gb_month: float = Field(default=0.02, ge=0)
+    """Of what is written (ledger, store, dataset), 10^9 bytes kept for a month."""
 
 
 class BuildConfig(Config):
@@ -287,25 +315,25 @@ class BuildConfig(Config):
 
 @lru_cache
 def preset(name: str) -> Mapping[str, Any]:
-    """A built-in preset as a plain mapping.
+    """A built-in preset, with those that it lies on, as a plain mapping.
 
     Raises:
         ConfigError: unknown name.
     """
     if name not in PRESETS:
         raise ConfigError(f"--preset {name}: unknown preset; known: {', '.join(PRESETS)}")
-    with resources.as_file(resources.files("million_ird.curate") / "presets" / f"{name}.yaml") as path:
-        return read_yaml(path)
+    data: Mapping[str, Any] = {}
+    for layer in (*PRESETS[name], name):
+        with resources.as_file(resources.files("million_ird.curate") / "presets" / f"{layer}.yaml") as path:
+            data = merge(data, read_yaml(path))
+    return data
 
 
 def load_config(
     base: str | Mapping[str, Any] = "photos", file: str | Path | None = None, sets: Sequence[str] = ()
 ) -> BuildConfig:
-    """Preset (by name, or a plain mapping such as a former run's configuration), file and `--set`, merged and checked.
-
-    A preset lies on top of `photos`, so that what it leaves out has a sound value.
-    """
-    data = merge(preset("photos"), preset(base)) if isinstance(base, str) else dict(base)
+    """Preset (by name, or a mapping such as a former run's configuration), file and `--set`, merged and checked."""
+    data = preset(base) if isinstance(base, str) else base
     if file is not None:
         data = merge(data, read_yaml(file))
     return validate(BuildConfig, merge(data, parse_sets(sets)))

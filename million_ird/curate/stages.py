@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from million_ird import __version__
+from million_ird.config import merge
 from million_ird.curate import contaminated
 from million_ird.curate.ledger import measurement_columns
+from million_ird.curate.merge import Merge, merged, open_ledgers, stored_by
 from million_ird.curate.passes.ledger import check_passes
 from million_ird.curate.passes.run import check_models
 from million_ird.curate.pipeline import Pipeline, Watch
 from million_ird.curate.plan import PLAN, Plan, grow_plan, load_plan, make_plan
+from million_ird.curate.remote import mounted_again, mounted_build, push_plan
 from million_ird.curate.rules import check, lines
-from million_ird.curate.settings import BuildConfig, as_config
+from million_ird.curate.settings import BuildConfig, as_config, load_config
+from million_ird.curate.similar import check_similar
 from million_ird.curate.summary import BuildSummary
-from million_ird.curate.workspace import opened, stored_config
-from million_ird.errors import OutputError
+from million_ird.curate.workspace import Workspace, opened, stored_config
+from million_ird.errors import ConfigError, OutputError
 from million_ird.meters.clip import with_head_hashes
 from million_ird.meters.onnx import with_hash
+from million_ird.mirror import Mounted, is_address, refuse_within
 from million_ird.sources import Listing, SourceSpec, resolve
 from million_ird.sources.web import need_web
 
@@ -33,9 +38,11 @@ def build(
     out: str | Path,
     config: BuildConfig | Mapping[str, Any] | None = None,
     *,
+    ledgers: Sequence[str | Path] = (),
     fresh: bool = False,
     retry_failed: bool = False,
     watch: Watch = lambda *progress: None,
+    mount: Mounted | None = None,
 ) -> BuildSummary:
     """Turn folders, images, archives, lists of URLs, sites and datasets into a de-duplicated, filtered dataset with a
     ledger and a report.
@@ -45,41 +52,63 @@ def build(
 
     Args:
         sources: what to read; where empty, `config.sources.paths`.
-        out: the folder to work in.
-        config: None = the `photos` preset; a mapping is laid on top of it.
+        out: the folder to work in, or an address (s3://…) that it is kept at.
+        config: None = the `photos` preset, or the configuration of the first of `ledgers`; a mapping is laid on top of
+            it.
+        ledgers: folders of finished builds, whose measurements are taken over: their inputs come first, and none of
+            them is read to be measured.
         fresh: delete what a former build left in `out` first.
         retry_failed: fetch again what could not be fetched before and may have healed since.
         watch: told of progress.
+        mount: the address that `out` is a copy of, where it is open already.
 
     Raises:
         MirdError: wrong configuration, a source or folder that cannot be used.
     """
+    if is_address(out):
+        refuse_within(sources, str(out))
+        with mounted_build(str(out), config, fresh, watch) as mount:
+            options: dict[str, Any] = {"ledgers": ledgers, "fresh": fresh, "retry_failed": retry_failed, "watch": watch}
+            return build(sources, mount.folder, config, **options, mount=mount)
     began = time.monotonic()
-    config = with_models(completed(_with_sources(as_config(config), [str(source) for source in sources])))
+    _refuse_source(sources, Path(out))
+    taken = merged(open_ledgers(ledgers, out), out) if ledgers else None
+    config = with_models(configured(config, sources, taken))
+    if taken is not None:
+        taken.check(config, None if fresh else Path(out))
     # What a source means is asked once, before anything is written: the Hub's answer may be another tomorrow.
     planned = load_plan(Path(out)) if (Path(out) / PLAN).is_file() and not fresh else None
-    specs = _asked(config, planned)
+    specs = _asked(config, planned or (taken.plan if taken else None))
     if any(spec.web or spec.kind == "brought" for spec in specs):
         need_web()
-    with opened(Path(out)) as space:
+    with opened(Path(out), mount) as space:
         if fresh:
             space.clear()
         plan = load_plan(space.out)
-        config = with_triage(config, plan.sources if plan else specs)
+        known = plan or (taken.plan if taken else None)
+        config = with_triage(config, known.sources if known else specs)
         space.adopt(config, grows=True)
         space.event("start", version=__version__, fresh=fresh)
-        if plan is None:
+        if plan is None and taken is not None:
             watch("list", 0, 0)
-            plan = make_plan(space.out, config, specs)
-            space.event("plan", inputs=plan.inputs, shards=plan.shards, skipped=plan.skipped)
-        elif specs and plan == planned:
+            plan = planned = taken.write(space.out)
+            space.event("plan merged", inputs=plan.inputs, shards=plan.shards, ledgers=len(taken.ledgers))
+        if plan is None or (specs and plan == planned):
             watch("list", 0, 0)
-            plan = grow_plan(space.out, plan, config, specs)
-            space.event("plan grown", inputs=plan.inputs, shards=plan.shards, skipped=plan.skipped)
+            plan = _listed(space, plan, config, specs)
+        push_plan(mount)
         summary = Pipeline(space, plan, config, watch).run(retry_failed)
         seconds = round(time.monotonic() - began, 3)
         space.event("end", inputs=summary.inputs, kept=summary.kept, reasons=summary.reasons, seconds=seconds)
     return BuildSummary(**{**asdict(summary), "seconds": seconds})
+
+
+def _listed(space: Workspace, plan: Plan | None, config: BuildConfig, specs: Sequence[SourceSpec]) -> Plan:
+    """A new plan of these sources, or one that has grown by them."""
+    name = "plan" if plan is None else "plan grown"
+    plan = make_plan(space.out, config, specs) if plan is None else grow_plan(space.out, plan, config, specs)
+    space.event(name, inputs=plan.inputs, shards=plan.shards, skipped=plan.skipped)
+    return plan
 
 
 def decide(
@@ -88,20 +117,25 @@ def decide(
     *,
     preview: bool = False,
     watch: Watch = lambda *progress: None,
+    mount: Mounted | None = None,
 ) -> BuildSummary:
     """Decide again from the ledger of a build, without reading an image.
 
     Args:
-        out: the build's folder.
+        out: the build's folder or address.
         changes: from its stored configuration to the one to decide by.
         preview: only count; write nothing.
         watch: told of progress.
+        mount: the address that `out` is a copy of, where it is open already.
 
     Raises:
         MirdError: no finished ledger there, or a configuration that would have measured otherwise.
     """
+    if is_address(out):
+        with mounted_again(str(out), watch) as mount:
+            return decide(mount.folder, changes, preview=preview, watch=watch, mount=mount)
     began = time.monotonic()
-    with opened(_existing(out)) as space:
+    with opened(_existing(out), mount) as space:
         config = completed(changes(stored_config(space.out)))
         plan = load_plan(space.out)
         if plan is None:
@@ -121,13 +155,20 @@ def decide(
     return BuildSummary(**{**asdict(summary), "seconds": round(time.monotonic() - began, 3)})
 
 
-def report(out: str | Path) -> Path:
-    """Write report.html of a build again, from its ledger and decisions.
+def report(out: str | Path, mount: Mounted | None = None) -> Path:
+    """Write report.html of a build again, from its ledger and decisions; where it lies on this machine.
+
+    Args:
+        out: the build's folder or address.
+        mount: the address that `out` is a copy of, where it is open already.
 
     Raises:
         MirdError: no finished ledger there.
     """
-    with opened(_existing(out)) as space:
+    if is_address(out):
+        with mounted_again(str(out)) as mount:
+            return report(mount.folder, mount)
+    with opened(_existing(out), mount) as space:
         config = stored_config(space.out)
         plan = load_plan(space.out)
         if plan is None:
@@ -137,11 +178,36 @@ def report(out: str | Path) -> Path:
         return space.out / "report.html"
 
 
+def _refuse_source(sources: Sequence[str | Path], out: Path) -> None:
+    """Raise `ConfigError` where the build would write among what it reads."""
+    for source in map(str, sources):
+        if "://" not in source and Path(source).expanduser().absolute() == out.absolute():
+            raise ConfigError(f"--out {out}: is a SOURCE too; choose another folder, it would be full of what it wrote")
+
+
 def _existing(out: str | Path) -> Path:
     path = Path(out)
     if not path.is_dir():
         raise OutputError(f"{path}: no such folder; `mird build SOURCE --out {path}` makes it")
     return path
+
+
+def configured(
+    config: BuildConfig | Mapping[str, Any] | None, sources: Sequence[str | Path], taken: Merge | None
+) -> BuildConfig:
+    """The whole configuration of a call: with what it reads, and the meters that its policy rests on.
+
+    Raises:
+        ConfigError: it is wrong.
+    """
+    paths = [str(source) for source in sources]
+    if taken is None:
+        return completed(_with_sources(as_config(config), paths))
+    if not isinstance(config, BuildConfig):
+        config = load_config(merge(stored_by(taken.ledgers[0].folder), config or {}))
+    if config.measure.triage is None and taken.triage():
+        config = config.model_copy(update={"measure": config.measure.model_copy(update={"triage": True})})
+    return completed(_with_sources(config, [*(taken.plan.paths or ()), *paths]))
 
 
 def completed(config: BuildConfig) -> BuildConfig:
@@ -154,6 +220,7 @@ def completed(config: BuildConfig) -> BuildConfig:
     columns = measurement_columns(config)
     check(config.policy, columns)
     check_passes(config)
+    check_similar(config)
     named = columns.keys() - {contaminated.COLUMN}  # that one no name in measure.meters stands for
     asked = [columns[x.column].meter for x in lines(config.policy) if x.enabled and x.column in named]
     meters = tuple(name for name in dict.fromkeys([*config.measure.meters, *asked]) if name not in config.measure.onnx)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from million_ird.config import differences, read_yaml, to_yaml
 from million_ird.curate.settings import BuildConfig, load_config
 from million_ird.errors import ConfigError, OutputError
+from million_ird.mirror import Mounted
 from million_ird.tables import locked, log_event, read_json, without_folders, write_json, write_text
 
 __all__ = ["FREE", "OURS", "Workspace", "opened", "public", "stored_config", "without_folders"]
@@ -20,6 +22,7 @@ OURS = (
     "build.yaml",
     "plan.json",
     "plan.parquet",
+    "merge.json",
     "crawl",
     "store",
     "ledger",
@@ -36,24 +39,50 @@ OURS = (
 )
 """Everything that a build writes into its folder, besides the lock."""
 
+_DIARY = "run.jsonl"
+_TELL_SECONDS = 30.0
+
 FREE = ("policy", "export", "report", "run", "seed", "fetch", "passes")
 """Sections that may change on the same ledger: they decide, write, draw or fetch, but don't measure. Of the passes,
 each part says what it rests on."""
 
 
 class Workspace:
-    """The output folder of a run. Make one with `opened`, which holds its lock."""
+    """The output folder of a run. Make one with `opened`, which holds its lock.
 
-    def __init__(self, out: Path, run: str) -> None:
+    Attributes:
+        out: the folder; of an address its copy on this machine.
+        run: name of this run of the command.
+        mount: the address, where there is one.
+    """
+
+    def __init__(self, out: Path, run: str, mount: Mounted | None = None) -> None:
         self.out = out
         self.run = run
+        self.mount = mount
+        self._told = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        return self.mount.address if self.mount else str(self.out)
+
+    def push(self, *names: str) -> None:
+        """Put files at the address, where there is one."""
+        if self.mount:
+            self.mount.push(names)
 
     def event(self, name: str, level: str = "info", **fields: Any) -> None:
-        """Append an event to run.jsonl."""
-        log_event(self.out / "run.jsonl", self.run, name, level, **fields)
+        """Append an event to run.jsonl; at an address it is brought up to date now and then."""
+        log_event(self.out / _DIARY, self.run, name, level, **fields)
+        if time.monotonic() - self._told > _TELL_SECONDS:
+            self.push(_DIARY)
+            self._told = time.monotonic()
 
     def clear(self) -> None:
         """Delete what a build wrote here, and nothing else."""
+        if self.mount:
+            self.mount.clear(OURS)
         for name in OURS:
             path = self.out / name
             if path.is_dir():
@@ -68,6 +97,7 @@ class Workspace:
     def remember(self, **stages: Any) -> None:
         """Add finished stages to the state."""
         write_json(self.out / "state.json", {**self.state(), **stages})
+        self.push("state.json", _DIARY)
 
     def adopt(self, config: BuildConfig, *, grows: bool = False) -> None:
         """Write the configuration, or refuse one that the ledger here was not measured by.
@@ -89,10 +119,11 @@ class Workspace:
             found = differences(_frozen(old, known), _frozen(config, known))
             if found:
                 raise ConfigError(
-                    f"--out {self.out} holds a build with another configuration ({'; '.join(found)}): set it back, "
+                    f"--out {self.name} holds a build with another configuration ({'; '.join(found)}): set it back, "
                     "choose another --out, or start over with --fresh"
                 )
         write_text(path, to_yaml(config))
+        self.push("build.yaml")
 
 
 def _frozen(config: BuildConfig, known: Collection[str]) -> dict[str, Any]:
@@ -112,14 +143,23 @@ def _frozen(config: BuildConfig, known: Collection[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def opened(out: Path) -> Iterator[Workspace]:
+def opened(out: Path, mount: Mounted | None = None) -> Iterator[Workspace]:
     """Lock a run's folder, made if it is not there, for as long as the context lasts; the lock dies with the process.
+
+    Args:
+        out: the folder.
+        mount: the address that it is a copy of.
 
     Raises:
         OutputError: another run works in it, or it cannot be written.
     """
+    if mount is None and re.match("[a-z][a-z0-9]+:/", out.as_posix()):  # C:/ has one letter
+        raise OutputError(f"{out}: this command works on folders of this machine; copy what lies there to one first")
     with locked(out, leave=("dataset",)):  # put in its place finished, and may hold millions of files
-        yield Workspace(out, f"{time.time_ns():x}")
+        space = Workspace(out, f"{time.time_ns():x}", mount)
+        yield space
+        if (out / _DIARY).exists():
+            space.push(_DIARY)
 
 
 def stored_config(out: Path) -> BuildConfig:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from million_ird.curate.ledger import measurement_columns
+from million_ird.curate.passes.columns import pass_columns
 from million_ird.curate.settings import BuildConfig
 from million_ird.tables import add_member, row_groups, whole
 
@@ -35,7 +36,7 @@ def dataset_columns(config: BuildConfig) -> dict[str, pa.DataType]:
         "uri": pa.string(),
         "width": pa.int32(),
         "height": pa.int32(),
-        **dict.fromkeys(measurement_columns(config), pa.float32()),
+        **dict.fromkeys([*measurement_columns(config), *pass_columns(config)], pa.float32()),
         "meta": pa.string(),
     }
     return columns

@@ -17,9 +17,10 @@ import yaml
 from million_ird import __version__
 from million_ird.config import read_yaml, validate
 from million_ird.errors import ConfigError, OutputError
+from million_ird.mirror import Mounted
+from million_ird.pairs.remote import DIARY, PARTIAL, put_in_place
 from million_ird.pairs.settings import DegradeConfig, as_yaml, changes, public
 from million_ird.pairs.summary import DegradeSummary
-from million_ird.pairs.task import PARTIAL
 from million_ird.pairs.writers import IMAGES, TRACES, compact
 from million_ird.tables import locked, log_event, output_error, read_json, whole, write_json, write_text
 
@@ -43,21 +44,47 @@ _PACKAGES = {
 
 
 class Folder:
-    """The output folder of a run, locked. Make one with `opened`."""
+    """The output folder of a run, locked. Make one with `opened`.
 
-    def __init__(self, out: Path) -> None:
+    Attributes:
+        out: the folder; of an address its copy on this machine.
+        mount: the address, where there is one.
+        run: name of this run of the command.
+        warnings: what the user should know.
+    """
+
+    def __init__(self, out: Path, mount: Mounted | None = None) -> None:
         self.out = out
+        self.mount = mount
         self.run = f"{time.time_ns():x}"
         self.warnings: list[str] = []
 
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        return self.mount.address if self.mount else str(self.out)
+
+    def push(self, *names: str) -> None:
+        """Put files at the address, where there is one."""
+        if self.mount:
+            self.mount.push(names)
+
     def event(self, name: str, level: str = "info", **fields: Any) -> None:
         """Append an event to run.jsonl."""
-        log_event(self.out / "run.jsonl", self.run, name, level, **fields)
+        log_event(self.out / DIARY, self.run, name, level, **fields)
+
+    def _names(self) -> set[str]:
+        """What lies in it, or at its address."""
+        if self.mount:
+            return {name.partition("/")[0] for name in self.mount.mirror.listed()}
+        return {path.name for path in self.out.iterdir()}
 
     def clear(self) -> None:
         """Delete what a run wrote here, and nothing else."""
         if not self._ours():
             return
+        if self.mount:
+            self.mount.clear(OURS)
         for name in OURS:
             path = self.out / name
             if path.is_dir():
@@ -79,26 +106,27 @@ class Folder:
         if self._ours():
             if (self.out / "plan.json").exists():
                 self._check(config)
-        elif taken := [name for name in (*RESULTS, "README.md", CLASSES) if (self.out / name).exists()]:
+        elif taken := [name for name in (*RESULTS, "README.md", CLASSES) if name in self._names()]:
             raise OutputError(
-                f"--out {self.out} holds {taken[0]}, which is not of `mird degrade`; choose another --out"
+                f"--out {self.name} holds {taken[0]}, which is not of `mird degrade`; choose another --out"
             )
         write_text(self.out / CONFIG, as_yaml(config))
         if not (self.out / PARTIAL).exists() and self.done() is None:
             write_json(self.out / VERSIONS, versions())
+        self.push(CONFIG, VERSIONS)
 
     def _check(self, config: DegradeConfig) -> None:
         if found := changes(stored_config(self.out), config):
             shown = "; ".join(found[:4]) + (f"; and {len(found) - 4} more" if len(found) > 4 else "")
             raise ConfigError(
-                f"--out {self.out} holds a run with another configuration ({shown}): set it back, "
+                f"--out {self.name} holds a run with another configuration ({shown}): set it back, "
                 "choose another --out, or start over with --fresh"
             )
         if (self.out / PARTIAL).exists() and self.done() is None and (other := changed_versions(self.out)):
             if found := [text for name, text in other.items() if name != "simd"]:
                 raise ConfigError(
-                    f"--out {self.out} holds a run that other versions began ({'; '.join(found)}), and would not go on "
-                    "to the same bytes: install those, or start over with --fresh"
+                    f"--out {self.name} holds a run that other versions began ({'; '.join(found)}), and would not go "
+                    "on to the same bytes: install those, or start over with --fresh"
                 )
             self.warnings.append(
                 "begun on another kind of processor: steps of tier `versions` may differ by one level from there on"
@@ -107,7 +135,7 @@ class Folder:
     def done(self) -> dict[str, Any] | None:
         """The summary of the finished run; None where it is not finished, or what it wrote is gone."""
         state = read_json(self.out / STATE)
-        if state is None or not all((self.out / name).exists() for name in state["results"]):
+        if state is None or not self._names().issuperset(state["results"]):
             return None
         return state["summary"]
 
@@ -119,7 +147,9 @@ class Folder:
         """
         partial = self.out / PARTIAL
         try:
-            if (partial / "files").exists():
+            if self.mount:
+                put_in_place(self.mount, shards)
+            elif (partial / "files").exists():
                 shutil.rmtree(self.out / "data", ignore_errors=True)
                 (partial / "files").rename(self.out / "data")
             else:
@@ -148,21 +178,33 @@ class Folder:
     def close(self, summary: DegradeSummary, config: DegradeConfig, results: list[str]) -> None:
         """Write the card and the mark that all is done, then let go of what was needed on the way."""
         write_text(self.out / "README.md", card(self.out, summary, config))
+        self.push(SKIPPED, CLASSES, "README.md")
         kept = {**summary.as_dict(), "out": "", "seconds": 0.0, "rendered": 0}
         write_json(self.out / STATE, {"results": results, "summary": kept})
+        self.push(STATE)
         self.tidy()
 
     def tidy(self) -> None:
         """Delete what only an unfinished run needs."""
+        if self.mount:
+            self.mount.clear([PARTIAL])
         shutil.rmtree(self.out / PARTIAL, ignore_errors=True)
         shutil.rmtree(self.out / "logs", ignore_errors=True)
 
 
 @contextmanager
-def opened(out: Path) -> Iterator[Folder]:
-    """Lock a run's folder, made if it is not there; see `locked`."""
+def opened(out: Path, mount: Mounted | None = None) -> Iterator[Folder]:
+    """Lock a run's folder, made if it is not there; see `locked`.
+
+    Args:
+        out: the folder.
+        mount: the address that it is a copy of.
+    """
     with locked(out, leave=RESULTS):
-        yield Folder(out)
+        folder = Folder(out, mount)
+        yield folder
+        if (out / DIARY).exists():
+            folder.push(DIARY)
 
 
 def stored_config(out: Path) -> DegradeConfig:

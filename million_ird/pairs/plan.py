@@ -107,10 +107,16 @@ def make_plan(out: Path, config: DegradeConfig) -> Plan:
 
 
 def load_plan(out: Path) -> Plan | None:
-    """The plan of a folder, None where none was made."""
+    """The plan of a folder, None where none was made.
+
+    Raises:
+        OutputError: the folder holds the run of another command.
+    """
     data = read_json(out / "plan.json")
     if data is None:
         return None
+    if "passed_over" not in data:  # `mird build` has a plan.json of its own
+        raise OutputError(f"{out}: holds the run of another command (plan.json is no pairs'); choose another folder")
     sources = tuple(spec_from_json(spec) for spec in data["sources"])
     return Plan(sources, data["inputs"], data["shard_size"], data["passed_over"])
 

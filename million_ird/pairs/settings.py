@@ -25,9 +25,15 @@ class Run(Config):
     workers: int | None = Field(default=None, ge=0)
     """Processes; null = one per core; 0 = in this process."""
     executor: Literal["local", "ray"] = "local"
-    """Where they run: on this machine, or on a Ray cluster that shares the folder and the input."""
+    """Where they run: on this machine, or on a Ray cluster that shares the input and the folder, or has an address as
+    its output."""
     ray_address: str | None = None
     """The cluster: auto, ray://HOST:PORT; null = one that is started on this machine."""
+    scratch: str | None = None
+    """Where an output at an address (s3://…) has its working folder on each machine, variables of the environment
+    replaced there; null = ~/.cache/million-ird/runs."""
+    lease_seconds: float = Field(default=60.0, gt=0)
+    """Another run on that address counts as dead when it has given no sign for so long, s."""
     price_per_core_hour: float = Field(default=0.05, ge=0)
     """For the cost estimate of --dry-run, in your currency."""
 

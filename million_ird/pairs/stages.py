@@ -14,11 +14,13 @@ from typing import Any
 from million_ird import __version__
 from million_ird.errors import ConfigError
 from million_ird.execute import Executor, WorkerEvent, make
+from million_ird.mirror import Mounted, is_address, refuse_within
 from million_ird.pairs.folder import Folder, opened
-from million_ird.pairs.plan import Plan, load_plan, make_plan
+from million_ird.pairs.plan import LISTED, Plan, load_plan, make_plan
+from million_ird.pairs.remote import PARTIAL, mounted_run
 from million_ird.pairs.settings import DegradeConfig, as_config, completed
 from million_ird.pairs.summary import DegradeSummary
-from million_ird.pairs.task import PARTIAL, DegradeShard, read_mark
+from million_ird.pairs.task import DegradeShard, mark_name, read_mark
 from million_ird.tables import without_folders
 
 Watch = Callable[[str, int, int], None]
@@ -32,6 +34,7 @@ def degrade_dataset(
     *,
     fresh: bool = False,
     watch: Watch = lambda stage, done, total: None,
+    mount: Mounted | None = None,
 ) -> DegradeSummary:
     """Turn clean images into degraded pairs with a mask and a trace each.
 
@@ -40,30 +43,37 @@ def degrade_dataset(
 
     Args:
         source: the clean images; None = `config.input`.
-        out: the folder to work in.
+        out: the folder to work in, or an address (s3://…) that it is kept at.
         config: with at least a recipe; a mapping is laid on the defaults.
         fresh: delete what a former run left in `out` first.
         watch: told of progress.
+        mount: the address that `out` is a copy of, where it is open already.
 
     Raises:
         MirdError: wrong configuration, an input or folder that cannot be used.
     """
     began = time.monotonic()
     config = completed(as_config(config), source)
+    if is_address(out):
+        refuse_within([config.input], str(out))
+        with mounted_run(str(out), config.run, fresh, watch) as mount:
+            return degrade_dataset(None, mount.folder, config, fresh=fresh, watch=watch, mount=mount)
     if "://" not in config.input and Path(config.input).resolve() == Path(out).resolve():
         raise ConfigError(f"--out {out}: this is INPUT; choose another folder")
-    with opened(Path(out)) as folder:
+    with opened(Path(out), mount) as folder:
         if fresh:
             folder.clear()
         plan = load_plan(folder.out)
         folder.adopt(config)
         if (done := folder.done()) is not None:
             folder.tidy()
-            return _restored(done, folder.out, time.monotonic() - began)
+            return _restored(done, folder.name, time.monotonic() - began)
         folder.event("start", version=__version__, fresh=fresh)
         if plan is None:
             watch("list", 0, 0)
             plan = make_plan(folder.out, config)
+            folder.push(LISTED)
+            folder.push("plan.json")
             folder.event("plan", inputs=plan.inputs, shards=plan.shards, passed_over=plan.passed_over)
         summary = _run(folder, plan, config, watch)
         seconds = round(time.monotonic() - began, 3)
@@ -85,9 +95,12 @@ def _run(folder: Folder, plan: Plan, config: DegradeConfig, watch: Watch) -> Deg
             watch("degrade", done, total)
 
     watch("degrade", 0, total)
-    task = DegradeShard(str(out), plan.sources, config, plan.shards)
+    mirror = folder.mount.mirror if folder.mount else None
+    task = DegradeShard(str(out), plan.sources, config, plan.shards, mirror, folder.run)
     for shard, mark in _executor(folder, plan, config, len(missing)).run(task, missing, progress):
         rendered += mark["samples"]
+        if mirror:
+            mirror.bring([mark_name(shard)])
         folder.event("shard", shard=shard, samples=mark["samples"], skipped=len(mark["skipped"]))
     watch("gather", 0, 1)
     marks = [read_mark(out, shard) or {} for shard in range(plan.shards)]
@@ -106,7 +119,8 @@ def _executor(folder: Folder, plan: Plan, config: DegradeConfig, shards: int) ->
     workers = run.workers
     if run.executor == "local":
         workers = min(os.cpu_count() or 1 if workers is None else workers, shards)
-    if any(spec.protocol == "memory" for spec in plan.sources):
+    unseen = folder.mount is not None and not folder.mount.mirror.shared
+    if unseen or any(spec.protocol == "memory" for spec in plan.sources):
         workers = 0  # what lies in the memory of this process is seen by no other
     return make(run.executor, workers, run.ray_address, seconds, folder.out / "logs", on_death)
 
@@ -124,7 +138,7 @@ def _summary(folder: Folder, plan: Plan, config: DegradeConfig, marks: list[dict
     if crashed := skipped.get("crashed"):
         warnings.append(f"{crashed} images crashed their worker; see run.jsonl")
     return DegradeSummary(
-        out=str(folder.out),
+        out=folder.name,
         recipe=recipe.name,
         inputs=plan.inputs,
         images=images,
@@ -137,6 +151,6 @@ def _summary(folder: Folder, plan: Plan, config: DegradeConfig, marks: list[dict
     )
 
 
-def _restored(done: dict[str, Any], out: Path, seconds: float) -> DegradeSummary:
+def _restored(done: dict[str, Any], out: str, seconds: float) -> DegradeSummary:
     fields = {**done, "warnings": tuple(done["warnings"])}
-    return DegradeSummary(**{**fields, "out": str(out), "up_to_date": True, "seconds": round(seconds, 3)})
+    return DegradeSummary(**{**fields, "out": out, "up_to_date": True, "seconds": round(seconds, 3)})

@@ -13,15 +13,15 @@ from typing import IO, Any
 import cv2
 
 from million_ird.errors import BadImage
-from million_ird.pairs.plan import Entry, shard_entries
+from million_ird.mirror import Mirror
+from million_ird.pairs.plan import LISTED, Entry, shard_entries
+from million_ird.pairs.remote import PARTIAL, clear_part, put_part
 from million_ird.pairs.render import Renderer, Sample
 from million_ird.pairs.settings import DegradeConfig
 from million_ird.pairs.writers import Tally, write_part
 from million_ird.sources import SourceSpec
 from million_ird.tables import read_json, write_json
 
-PARTIAL = "partial"
-"""Where parts are gathered until all are there."""
 ATTEMPTS = 2
 """So many workers may die on an image before it is given up as `crashed`."""
 
@@ -35,12 +35,16 @@ class DegradeShard:
         specs: the sources of its images.
         config: its configuration.
         shards: how many there are.
+        mirror: where the folder is a copy of an address: a worker has one of its own, and what it makes is put there.
+        run: name of this run of the command; journals of others, which such a folder may hold, are no evidence.
     """
 
     out: str
     specs: tuple[SourceSpec, ...]
     config: DegradeConfig
     shards: int
+    mirror: Mirror | None = None
+    run: str = ""
 
     @cached_property
     def renderer(self) -> Renderer:
@@ -56,15 +60,21 @@ class DegradeShard:
         """Returns:
         The shard's mark: "images", "samples", "bytes", "labels" and "skipped".
         """
-        folder = Path(self.out) / PARTIAL
-        entries = shard_entries(Path(self.out), shard)
+        out = self.mirror.folder if self.mirror else Path(self.out)
+        if self.mirror:
+            self.mirror.bring([LISTED])
+            clear_part(self.mirror, shard)
+        folder = out / PARTIAL
+        entries = shard_entries(out, shard)
         skipped: list[dict[str, str]] = []
-        journal = Journal(folder / "journal", shard)
+        journal = Journal(folder / "journal" / (self.run if self.mirror else ""), shard)
         try:
             tally = Tally(self._samples(entries, journal, skipped, progress))
             write_part(folder, shard, self.shards, tally, self.config)
         finally:
             journal.close()
+        if self.mirror:
+            put_part(self.mirror, shard)
         mark = {
             "images": len(entries) - len(skipped),
             "samples": tally.samples,
@@ -72,7 +82,9 @@ class DegradeShard:
             "labels": dict(sorted(tally.labels.items())),
             "skipped": skipped,
         }
-        write_json(mark_path(Path(self.out), shard), mark)
+        write_json(mark_path(out, shard), mark)
+        if self.mirror:
+            self.mirror.push([mark_name(shard)])
         return mark
 
     def _samples(
@@ -97,7 +109,12 @@ class DegradeShard:
 
 def mark_path(out: Path, shard: int) -> Path:
     """The mark of a finished shard; that it exists says that its part is whole."""
-    return out / PARTIAL / "done" / f"{shard:05d}.json"
+    return out / mark_name(shard)
+
+
+def mark_name(shard: int) -> str:
+    """The mark as it is called below the run's folder."""
+    return f"{PARTIAL}/done/{shard:05d}.json"
 
 
 def read_mark(out: Path, shard: int) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import stat
 from collections import Counter
@@ -142,6 +143,7 @@ class RemoteFiles:
         import fsspec
 
         try:
+            _no_more_is_needed(self.protocol, fsspec.get_filesystem_class(self.protocol))
             return fsspec.filesystem(self.protocol)
         except (ImportError, ValueError) as error:
             raise InputError(f"{self.protocol}://: {error}") from None
@@ -170,12 +172,24 @@ class RemoteFiles:
         return f"{self.root.rstrip('/')}/{path.decode()}" if path else self.root
 
 
+def _no_more_is_needed(protocol: str, kind: Any) -> None:
+    """Raise `InputError` where a file system is not made from a protocol alone (ftp wants a host, ...)."""
+    wanted = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if lacking := [one.name for one in wanted if one.default is one.empty and one.kind in named]:
+        raise InputError(f"{protocol}://: needs {', '.join(lacking)}; copy the files to a folder first, or mount them")
+
+
 def failures(files: Files) -> tuple[type[BaseException], ...]:
     """What files raise when they cannot be reached."""
     if isinstance(files, RemoteFiles) and files.protocol == "hf":
         from million_ird.sources.hub import network_errors
 
         return network_errors()
+    if isinstance(files, RemoteFiles) and files.protocol in ("s3", "s3a"):
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        return OSError, BotoCoreError, ClientError
     return (OSError,)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from million_ird.errors import InputError
 from million_ird.sources.archive import IMAGE_SUFFIXES
-from million_ird.sources.files import LocalFiles, RemoteFiles, printable
+from million_ird.sources.files import LocalFiles, RemoteFiles, failures, first_line, printable
 from million_ird.sources.open import Kind, Listing, SourceSpec
 from million_ird.sources.web.guard import SCHEMES, Refused, canonical, check_url, host_of
 
@@ -134,7 +134,8 @@ def _remote(source: str) -> Iterator[SourceSpec]:
     protocol, _, address = source.partition("://")
     if protocol not in fsspec.available_protocols():
         raise InputError(f"{source}: cannot read this kind of source; this version reads {_KNOWN}")
-    fs = RemoteFiles(protocol, address).fs
+    files = RemoteFiles(protocol, address)
+    fs = files.fs
     try:
         root = fs._strip_protocol(source)
         if glob.has_magic(source):
@@ -155,8 +156,8 @@ def _remote(source: str) -> Iterator[SourceSpec]:
             yield SourceSpec("", "folder", protocol, root)
         else:
             raise InputError(f"{source}: no such file or folder")
-    except OSError as error:
-        raise InputError(f"{source}: cannot be reached: {error}") from None
+    except failures(files) as error:
+        raise InputError(f"{source}: cannot be reached: {first_line(error)}") from None
 
 
 def _one_file(protocol: str, root: str, name: str) -> SourceSpec:

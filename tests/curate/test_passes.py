@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.numpy import save_file
 
 from million_ird.curate import build
 from million_ird.curate.estimate import estimate
+from million_ird.curate.explain import explain
 from million_ird.curate.passes.run import _ahead
 from million_ird.curate.remove import remove
 from million_ird.curate.review.desk import Desk
@@ -420,7 +422,116 @@ def test_a_metric_that_cannot_be_had_is_one_line_before_the_run(stand_in: None, 
     assert not (tmp_path / "out").exists()
 
 
+def test_the_preset_with_the_papers_gates_lies_on_million_ird() -> None:
+    config = load_config("million-ird-iqa")
+    assert config.policy.pyiqa == {"niqe": {"max": 6.0}, "brisque": {"max": 40.0}, "nima": {"min": 4.5}}
+    assert set(config.passes.pyiqa.metrics) == config.policy.pyiqa.keys()
+    assert config.policy.resolution == load_config("million-ird").policy.resolution
+
+
 def test_without_pyiqa_the_remedy_is_said(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     with pytest.raises(ConfigError, match=r"passes\.pyiqa\.enabled: .*pip install 'million-ird\[iqa\]'"):
         build([folder], tmp_path / "out", {"passes": {"pyiqa": {"enabled": True}}})
+
+
+# -- where its columns are seen
+
+
+def limited(model: Path, **limits: float) -> dict[str, Any]:
+    """Settings with a rule on the pass."""
+    plain = settings(model)
+    return {**plain, "policy": {**plain["policy"], "clip": {"dog": limits}}}
+
+
+def test_explain_tells_what_a_pass_measured_and_what_its_rules_said(model: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build([folder], out, limited(model, max=1.0, min=0.0))
+    score = rows_of(out)["3.png"]["clip_dog"]
+    seen, unseen = explain(out, "3.png")[0], explain(out, "small.png")[0]
+    assert list(seen.measurements)[-1] == "clip_dog" and seen.measurements["clip_dog"] == score
+    asked = [one for one in seen.asked if one.column == "clip_dog"]
+    assert [(one.value, one.bound, one.threshold, one.verdict) for one in asked] == [
+        (score, "max", 1.0, "pass"),
+        (score, "min", 0.0, "pass"),
+    ]
+    assert seen.asked[-2:] == asked, "the passes are asked last"
+    assert unseen.measurements["clip_dog"] is None
+    assert [one.verdict for one in unseen.asked if one.column == "clip_dog"] == ["not measured", "not measured"]
+    decide(out, lambda config: load_config(config.model_dump(), sets=[f"policy.clip.dog.min={score + 1e-3}"]))
+    fallen = explain(out, "3.png")[0]
+    assert fallen.decision["reason"] == "clip_dog" and fallen.asked[-1].verdict == "fail"
+
+
+@pytest.mark.parametrize("kind", ["parquet", "imagefolder", "webdataset"])
+def test_the_dataset_has_the_scores_as_columns_and_new_ones_are_written(
+    model: Path, folder: Path, tmp_path: Path, kind: str
+) -> None:
+    out = tmp_path / "out"
+    plain = settings(model) | {"export": {"format": kind}}
+    build([folder], out, plain)
+    measured = {uri: row["clip_dog"] for uri, row in rows_of(out).items()}
+    assert {row["uri"]: row["clip_dog"] for row in dataset_rows(out, kind)} == measured != {}
+    more = {"scores": {**PROMPTS, "sky": {"positive": ["the sky"], "negative": ["the sea"]}}}
+    build([folder], out, settings(model, more) | {"export": {"format": kind}})
+    skies = {uri: row["clip_sky"] for uri, row in rows_of(out).items()}
+    assert {row["uri"]: row["clip_sky"] for row in dataset_rows(out, kind)} == skies
+    build([folder], out, plain | {"passes": {}})
+    assert all("clip_dog" not in row for row in dataset_rows(out, kind)), "a pass that is off leaves nothing"
+
+
+def dataset_rows(out: Path, kind: str) -> list[dict[str, Any]]:
+    """The rows of a dataset, but for the images."""
+    data = out / "dataset" / "data"
+    if kind == "parquet":
+        (part,) = data.glob("*.parquet")
+        return [{key: row[key] for key in row if key != "image"} for row in pq.ParquetFile(part).read().to_pylist()]
+    if kind == "imagefolder":
+        lines = [line for path in sorted(data.rglob("metadata.jsonl")) for line in path.read_text("utf-8").splitlines()]
+        return [json.loads(line) for line in lines]
+    (tar,) = data.glob("*.tar")
+    with tarfile.open(tar) as members:
+        found = [members.extractfile(one) for one in members.getmembers() if one.name.endswith(".json")]
+        return [json.loads(one.read()) for one in found if one is not None]
+
+
+def test_scores_that_changed_are_never_taken_from_the_former_dataset(model: Path, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build([folder], out, settings(model))
+    (part,) = (out / "dataset" / "data").glob("*.parquet")
+    before = part.stat().st_ino
+    build([folder], out, limited(model, max=1.0))
+    assert part.stat().st_ino == before, "the same rows with the same scores: the file is taken over"
+    other = clip_folder(tmp_path / "other", seed=1)
+    build([folder], out, settings(other))
+    assert {row["uri"]: row["clip_dog"] for row in dataset_rows(out, "parquet")} == {
+        uri: row["clip_dog"] for uri, row in rows_of(out).items()
+    }
+
+
+def test_the_report_shows_the_scores_and_its_lines_decide_as_decide_does(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the report's page is tested through playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("the report's page is tested in Chromium: no `chromium` on the path")
+    out = tmp_path / "out"
+    build([folder], out, settings(model))
+    scores = sorted(row["clip_dog"] for row in rows_of(out).values())
+    first = float((scores[3] + scores[4]) / 2)
+    build([folder], out, limited(model, max=first))
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(reduced_motion="reduce")
+        page.goto((out / "report.html").as_uri())
+        page.wait_for_selector("html[data-ready]")
+        assert "0..1, nearer to the prompts" in page.locator('article[data-column="clip_dog"]').text_content()
+        for limit in (first, 1.0, float((scores[1] + scores[2]) / 2), 0.0):
+            page.locator('input[type=number][aria-label="policy.clip.dog.max"]').fill(str(limit))
+            page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            kept = int(page.evaluate('Number(document.querySelector("#now data").value)'))
+            moved = [f"policy.clip.dog.max={limit}"]
+            said = decide(out, lambda config, sets=moved: load_config(config.model_dump(), sets=sets), preview=True)
+            assert kept == said.kept, limit
+        browser.close()
