@@ -6,7 +6,7 @@ BIN := .venv/Scripts
 endif
 UV := $(BIN)/uv
 
-.PHONY: setup demo test test-all check format bench lock clean
+.PHONY: setup demo test test-all check docs format bench lock clean
 
 setup: .venv/.ready
 
@@ -35,6 +35,10 @@ check: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# Every warning is an error; the pages that are run are run by test-all.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -43,7 +47,7 @@ bench: export OMP_NUM_THREADS = 1
 bench: setup
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/decide.py
-	$(BIN)/python benchmarks/near.py
+	$(BIN)/python benchmarks/dedup.py
 	$(BIN)/python benchmarks/niqe.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/calibrate.py
@@ -56,4 +60,4 @@ lock: setup
 	$(UV) pip compile -q --universal --python-version 3.11 pyproject.toml --extra all --extra dev -o requirements.lock
 
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv demo build dist site
