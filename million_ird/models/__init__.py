@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from million_ird.models.registry import FAMILIES, create, names
 
-_MODULES = (*FAMILIES, "adapters", "blocks", "estimator", "weights")
+_MODULES = (*FAMILIES, "adapters", "blocks", "estimator", "spandrel", "weights")
 
 __all__ = ["create", "load", "names"]
 
@@ -46,4 +46,5 @@ if TYPE_CHECKING:
     from million_ird.models import estimator as estimator
     from million_ird.models import promptir as promptir
     from million_ird.models import restormer as restormer
+    from million_ird.models import spandrel as spandrel
     from million_ird.models import weights as weights

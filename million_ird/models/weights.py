@@ -149,7 +149,9 @@ def find(source: str | Path, revision: str | None = None) -> Path:
             f"{folder}: is a file; a model is a folder (for checkpoints of the published code: from_reference)"
         )
     if str(source).count("/") != 1 or str(source).startswith((".", "/", "~")):
-        raise InputError(f"model {source}: there is no such folder")
+        raise InputError(
+            f"model {source}: there is no such folder; name one of save_pretrained, ORG/NAME of the Hub, or tiny"
+        )
     from huggingface_hub import snapshot_download
 
     try:
