@@ -10,7 +10,7 @@ from typing import Any
 
 from million_ird.curate.blocklist import TOMBSTONES
 from million_ird.curate.plan import LISTED, PLAN, STORE, Plan
-from million_ird.curate.reuse import _KNOWN as WRITTEN
+from million_ird.curate.reuse import WRITTEN
 from million_ird.curate.settings import BuildConfig, Run
 from million_ird.curate.writers import file_name
 from million_ird.errors import BadImage, OutputError

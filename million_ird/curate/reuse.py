@@ -19,7 +19,8 @@ from million_ird.curate.settings import BuildConfig
 from million_ird.curate.writers import file_name
 from million_ird.tables import part_path, read_json, write_json
 
-_KNOWN = Path("cache") / "export.json"
+WRITTEN = Path("cache") / "export.json"
+"""What the files of the dataset hold."""
 
 
 def contents(out: Path, plan: Plan, table: pa.Table, files: Sequence[Sequence[int]], config: BuildConfig) -> list[str]:
@@ -62,7 +63,7 @@ def take_over(out: Path, folder: Path, wanted: Sequence[str], config: BuildConfi
     Returns:
         File number -> "samples" and "bytes" of those that need not be written.
     """
-    known: dict[str, Any] = read_json(out / _KNOWN) or {}
+    known: dict[str, Any] = read_json(out / WRITTEN) or {}
     taken = {}
     for number, content in enumerate(wanted):
         name, row = file_name(number, len(wanted), config), known.get(content)
@@ -83,7 +84,7 @@ def take_over(out: Path, folder: Path, wanted: Sequence[str], config: BuildConfi
 
 def forget(out: Path) -> None:
     """What was remembered of the dataset; before another takes its place."""
-    (out / _KNOWN).unlink(missing_ok=True)
+    (out / WRITTEN).unlink(missing_ok=True)
 
 
 def remember(out: Path, written: Sequence[tuple[str, dict[str, int]]], config: BuildConfig) -> None:
@@ -100,4 +101,4 @@ def remember(out: Path, written: Sequence[tuple[str, dict[str, int]]], config: B
         if name is not None:
             size = (out / "dataset" / name).stat().st_size
             rows[content] = {"name": name, "size": size, "written": totals}
-    write_json(out / _KNOWN, rows)
+    write_json(out / WRITTEN, rows)
