@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from million_ird import __version__
-from million_ird.curate.settings import Policy
+from million_ird.curate.policy import Policy
 from million_ird.dedup.contamination import Print, fingerprint
 from million_ird.dedup.hashlists import Lists, Provenance, is_file, load_lists, write_list
 from million_ird.errors import BadImage, ConfigError, InputError

@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from million_ird.curate.settings import Pins
+from million_ird.curate.policy import Pins
 from million_ird.errors import ConfigError
 
 _NAMES = ("id", "uri", "key")

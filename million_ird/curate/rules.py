@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from million_ird.curate import contaminated
 from million_ird.curate.ledger import Column, numbers
-from million_ird.curate.settings import Policy, Rule
+from million_ird.curate.policy import Policy, Rule
 from million_ird.curate.survey import Bound, Line
 from million_ird.errors import ConfigError
 from million_ird.records import STATUSES, Header

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from million_ird.curate.settings import BuildConfig, Policy
+from million_ird.curate.policy import Policy
+from million_ird.curate.settings import BuildConfig
 from million_ird.curate.survey import Bound, Line
 from million_ird.errors import ConfigError, OutputError
 from million_ird.meters.clip import Clip
