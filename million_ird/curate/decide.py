@@ -112,7 +112,7 @@ def judge(
     keep &= ok
 
     own = _ask(table, config, columns, ok, code_of)
-    late = _ask_passes(own, passed, ok, code_of)
+    _ask_passes(own, passed, ok, code_of)
     same = _copies(table, config, own, ok, keep, drop, find)
     code = _codes(table, own, same, status, code_of)
     code[drop & ok] = code_of["pinned"]
@@ -132,7 +132,7 @@ def judge(
     stale = (code != own.code) & ~near
     own.value[stale] = own.threshold[stale] = np.nan
     own.value[alike.rows], own.threshold[alike.rows] = alike.cosine, policy.semantic_duplicate.similarity
-    fixed = _fixed(code, status, same, alike, late, code_of)
+    fixed = _fixed(code, status, same, alike, code_of)
     fixed[keep] = -1
     groups = same.behind(alike).groups()
     return Verdicts(names, code, fixed, own.value, own.threshold, groups, order, unknown, waiting)
@@ -143,7 +143,6 @@ def _fixed(
     status: NDArray[np.int16],
     same: Same,
     alike: Alike,
-    late: Bools,
     code_of: Mapping[str, int],
 ) -> NDArray[np.int16]:
     """(N,) the reasons that no line of the report moves, pins to keep aside; 0 = none."""
@@ -152,9 +151,6 @@ def _fixed(
     fixed[alike.rows] = code[alike.rows]
     for name in ("unmeasured", "pinned"):
         fixed[code == code_of[name]] = code_of[name]
-    # The report does not know the passes' lines: what fails one of them takes no part in moving the others.
-    settled = late & (fixed == 0)
-    fixed[settled] = code[settled]
     return fixed
 
 
@@ -201,11 +197,10 @@ class _Own:
     missing: Bools
     by_header: Bools
 
-    def fail(self, rows: Bools, code: int, value: NDArray[np.float64], threshold: float | None) -> Bools:
-        """Of rows that fail a line, those that no earlier one has: they now fail by it."""
+    def fail(self, rows: Bools, code: int, value: NDArray[np.float64], threshold: float | None) -> None:
+        """Rows fail a line: those that fail no earlier one now fail by it."""
         new = rows & (self.code == 0) & ~self.missing
         self.code[new], self.value[new], self.threshold[new] = code, value[new], threshold
-        return new
 
 
 def _ask(
@@ -233,12 +228,10 @@ def _ask(
     return own
 
 
-def _ask_passes(own: _Own, passed: Sequence[Passed], ok: Bools, code_of: Mapping[str, int]) -> Bools:
-    """Ask the passes' lines, after all others; the rows that fail one of them."""
-    late = np.zeros(len(ok), bool)
+def _ask_passes(own: _Own, passed: Sequence[Passed], ok: Bools, code_of: Mapping[str, int]) -> None:
+    """Ask the passes' lines, after all others."""
     for line, found in ((line, one.values[line.column]) for one in passed for line in one.lines):
-        late |= own.fail(fails(line, found) & ok, code_of[line.reason], found, line.value)
-    return late
+        own.fail(fails(line, found) & ok, code_of[line.reason], found, line.value)
 
 
 def _copies(

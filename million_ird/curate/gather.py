@@ -17,7 +17,7 @@ from million_ird.curate.passes.ledger import all_pass_lines, read_passes
 from million_ird.curate.plan import Plan, shard_items
 from million_ird.curate.rules import DERIVED, lines, values
 from million_ird.curate.settings import BuildConfig
-from million_ird.curate.survey import Line, Survey, Table
+from million_ird.curate.survey import Survey, Table
 from million_ird.curate.traffic import Host, Traffic
 from million_ird.curate.workspace import public
 from million_ird.errors import BadImage
@@ -53,8 +53,7 @@ def survey(
     asked = lines(config.policy, config.measure.triage)
     wanted = [*(n for n in DERIVED if n in _SHOWN_DERIVED or any(x.column == n for x in asked)), *columns]
     arrays = {name: values(table, name).astype(np.float32) for name in wanted}
-    of_passes = all_pass_lines(config.policy)
-    asked += of_passes
+    asked += all_pass_lines(config.policy)
     columns |= {name: Column(pass_, f"{text}; {_UNSEEN}") for name, (pass_, text) in pass_columns(config).items()}
     arrays |= _of_passes(out, plan, config)
     shown = {
@@ -66,7 +65,7 @@ def survey(
         title=config.export.name or out.resolve().name,
         reasons=verdicts.reasons,
         codes=verdicts.code,
-        fixed=_movable(verdicts, of_passes),
+        fixed=verdicts.fixed,
         columns=shown,
         help={name: (DERIVED.get(name) or columns[name]).help for name in shown},
         lines=asked,
@@ -94,16 +93,6 @@ def _of_passes(out: Path, plan: Plan, config: BuildConfig) -> dict[str, NDArray[
     keys = read_parts(out / "ledger" / "base", plan.shards, ["key"]).column("key")
     passed = read_passes(out, plan.shards, config, keys)
     return {name: found.astype(np.float32) for one in passed for name, found in one.values.items()}
-
-
-def _movable(verdicts: Verdicts, of_passes: Sequence[Line]) -> NDArray[np.int16]:
-    """`Verdicts.fixed`, but what fails a line of the passes is not fixed: the page has these lines, too.
-
-    Such rows are fixed at their reason, or at near_duplicate, which no other row is.
-    """
-    names = {line.reason for line in of_passes} | {"near_duplicate"}
-    codes = [code for code, name in enumerate(verdicts.reasons, start=1) if of_passes and name in names]
-    return np.where(np.isin(verdicts.fixed, codes), 0, verdicts.fixed).astype(np.int16)
 
 
 def _web_facts(web: Traffic) -> dict[str, str]:

@@ -28,6 +28,7 @@ from million_ird.curate.gather import survey
 from million_ird.curate.ledger import check_hash, fitted, measurement_columns, part_names, schema, thumbs
 from million_ird.curate.measure import MeasureShard
 from million_ird.curate.network import fetched
+from million_ird.curate.passes.columns import filled_columns
 from million_ird.curate.passes.ledger import enabled, read_passes
 from million_ird.curate.passes.run import notes, run_passes
 from million_ird.curate.plan import STORE, Plan, web_shards
@@ -316,7 +317,7 @@ class Pipeline:
             reasons=verdicts.counts(),
             sources=list(dict.fromkeys(spec.public for spec in self.plan.sources)),
             credits=dict(sorted(credit.items(), key=lambda pair: (-pair[1], pair[0]))),
-            columns={name: column.help for name, column in measurement_columns(self.config).items()},
+            columns={name: column.help for name, column in filled_columns(self.config).items()},
             config=public(self.config),
             version=__version__,
             web=web_facts(web) if (web := self._traffic()) else None,

@@ -17,6 +17,7 @@ from million_ird.cards.markdown import slug
 from million_ird.config import to_yaml, validate
 from million_ird.curate.credit import credit_of, hub_licence, licence_of, parsed
 from million_ird.curate.ledger import measurement_columns
+from million_ird.curate.passes.columns import filled_columns
 from million_ird.curate.plan import STORE, Plan, load_plan, web_shards
 from million_ird.curate.rules import DERIVED, lines, reasons, values
 from million_ird.curate.settings import BuildConfig
@@ -115,7 +116,7 @@ def described(build: Build, repo: str = "", contact: str = "") -> tuple[DatasetF
         reasons=_reasons(build),
         sources=list(dict.fromkeys(spec.public for spec in build.plan.sources)),
         credits=dict(sorted(credit.items(), key=lambda pair: (-pair[1], pair[0]))),
-        columns={name: column.help for name, column in columns.items()},
+        columns={name: column.help for name, column in filled_columns(config).items()},
         config=build.recipe,
         version=__version__,
         web=_web(build),

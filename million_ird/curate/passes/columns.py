@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from million_ird.curate.ledger import Column
+from million_ird.curate.ledger import Column, measurement_columns
 from million_ird.curate.passes.ledger import enabled, holds, part_facts, scored
 from million_ird.curate.settings import BuildConfig
 from million_ird.tables import part_path
@@ -19,6 +19,11 @@ def pass_columns(config: BuildConfig) -> dict[str, Column]:
     return {
         column: Column(name, text) for name, one in enabled(config).items() for column, text in one.columns().items()
     }
+
+
+def filled_columns(config: BuildConfig) -> dict[str, Column]:
+    """Every column of a run's dataset that was measured, by the base pass or by one of the others."""
+    return {**measurement_columns(config), **pass_columns(config)}
 
 
 def pass_rows(ledger: Path, shard: int, config: BuildConfig) -> dict[str, dict[str, float | None]]:

@@ -1,0 +1,51 @@
+"""The demo's planted defects: each is dropped for its reason; watermarks are counted, whether looked for or not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def demo():
+    sys.path.insert(0, str(FOLDER))
+    import demo
+
+    yield demo
+    sys.path.remove(str(FOLDER))
+
+
+def test_a_watermark_changes_a_part_of_the_picture_and_leaves_the_rest(demo):
+    picture = demo.crops(demo.photos()["china"])[0]
+    for layout in ("diagonal", "rows", "corner"):
+        marked = demo.watermarked(picture, layout)
+        changed = (marked != picture).any(axis=2)
+        assert 0.003 < changed.mean() < 0.6
+        assert np.array_equal(marked, demo.watermarked(picture, layout)), "the same every time"
+
+
+def test_the_watermark_rule_is_on_where_its_meter_ships(demo, monkeypatch):
+    monkeypatch.delitem(demo.METERS, "watermark", raising=False)
+    assert demo.settings() == demo.SETTINGS
+    monkeypatch.setitem(demo.METERS, "watermark", "million_ird.meters.watermark:Watermark")
+    assert "policy.watermark.enabled=true" in demo.settings()
+
+
+def test_every_planted_defect_is_dropped_for_its_reason(demo, tmp_path, capsys):
+    from million_ird.curate import build
+    from million_ird.curate.settings import load_config
+
+    planted = demo.plant(tmp_path / "photos")
+    assert sum(reason == "watermark" for _, reason in planted.values()) == 3
+    config = load_config(sets=[*demo.settings(), "run.workers=0", "report.samples=0"])
+    build([tmp_path / "photos"], tmp_path / "build", config)
+    assert demo.table(tmp_path / "build", planted) == 0, capsys.readouterr().out
+    said = capsys.readouterr().out
+    told = "3 caught" if "watermark" in demo.METERS else "not looked for: the detector is not shipped yet"
+    assert f"watermarks among them: 3 planted, {told}" in said
+    assert "15 of 15 good photos kept" in said
