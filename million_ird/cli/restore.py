@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from million_ird.cli.output import Json, Output, Quiet, Verbose
+from million_ird.cli.output import Json, Output, Quiet, Verbose, table
 
 if TYPE_CHECKING:
     from million_ird.restore.folder import Done, Summary
+    from million_ird.restore.suggest import Seen
 
 EXAMPLE = "Example: mird restore photos/ --model tiny --out DIR"
 
@@ -61,8 +62,18 @@ def command(
         list[str],
         typer.Argument(metavar="INPUT...", help="Images, folders, globs, .tar, .zip.", show_default=False),
     ],
-    model: Model = ...,  # type: ignore[assignment]
-    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder to write to.")] = ...,  # type: ignore[assignment]
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="M",
+            help="Folder of save_pretrained, Hub name, or tiny (in the package).",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="DIR", help="Folder to write to.", show_default=False)
+    ] = None,
     mode: Annotated[
         Mode,
         typer.Option(help="exact: as in one piece; tile: overlapping tiles; tlc: local attention; auto: by memory."),
@@ -75,6 +86,10 @@ def command(
     variant: Variant = None,
     adapter: Adapter = "auto",
     format: Annotated[Format, typer.Option(help="Write PNG, or the format of each input.")] = Format.png,
+    suggest: Annotated[
+        bool,
+        typer.Option("--suggest", help="Only say what degradations are seen, and which adapters of M are for them."),
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Write over what DIR holds (never over an input).")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where an input could not be used.")] = False,
     malloc_tuning: MallocTuning = True,
@@ -85,7 +100,14 @@ def command(
     """Restore pictures of any size with a network; names, folders, alpha, 16 bits and colour profiles stay."""
     output = Output(quiet, verbose, json)
     with output.guarded():
+        from million_ird.errors import ConfigError
+
         need_torch()
+        if suggest:
+            _suggest(output, inputs, model, strict)
+            return
+        if model is None or out is None:
+            raise ConfigError(f"{'--model' if model is None else '--out'}: missing; name the network and the folder")
         if malloc_tuning:
             from million_ird.restore import tune_malloc
 
@@ -107,6 +129,29 @@ def command(
                 raise typer.Exit(3)
             if summary.failed == len(summary.pictures):
                 raise typer.Exit(1)
+
+
+def _suggest(output: Output, inputs: list[str], model: str | None, strict: bool) -> None:
+    """Say what is seen in each input; restore nothing."""
+    from million_ird.restore.suggest import NAMES, suggest
+
+    adapters = [] if model is None else getattr(load(model, None, "auto"), "adapter_names", [])
+
+    def tell(found: Seen) -> None:
+        if found.status != "ok":
+            output.warn(f"{found.uri}: {found.status}: {found.detail}")
+
+    pictures = suggest(inputs, adapters, tell)
+    rows = [("picture", "seen", "adapters" if adapters else "recipes")]
+    for found in pictures:
+        if found.status == "ok":
+            words = ", ".join(f"{name} ({amount})" for name, amount in found.seen.items())
+            remedy = found.adapters if adapters else ", ".join(NAMES[name][0] for name in found.seen)
+            rows.append((found.uri, words or "nothing", remedy or "-"))
+    output.result({"pictures": [found.as_dict() for found in pictures]}, table(rows))
+    usable = len(rows) - 1
+    if usable < len(pictures) and (strict or not usable):
+        raise typer.Exit(3 if strict else 1)
 
 
 def need_torch() -> None:
@@ -134,7 +179,10 @@ def load(model: str, variant: str | None, adapter: str) -> Any:
         if not hasattr(net, "variant"):
             raise ConfigError(f"--variant {variant}: {net.family} has no variants")
         numbers = variant.split(",")
-        net.variant = [int(n) for n in numbers] if all(n.strip().isdigit() for n in numbers) else variant
+        try:
+            net.variant = [int(n) for n in numbers] if all(n.strip().isdigit() for n in numbers) else variant
+        except ConfigError:
+            raise ConfigError(f"--variant {variant}: s, l, or four numbers of 1 and more, like 2,3,3,4") from None
     names = getattr(net, "adapter_names", [])
     if adapter != "auto":
         if not hasattr(net, "adapters"):

@@ -53,6 +53,13 @@ class DyNetStages(StrEnum):
     finetune = "finetune"
 
 
+class Detectors(StrEnum):
+    """What `mird train detectors` trains."""
+
+    watermark = "watermark"
+    artefacts = "artefacts"
+
+
 class AbairPhases(StrEnum):
     """Phases of ABAIR."""
 
@@ -136,6 +143,7 @@ def detectors(
         ),
     ] = None,
     out: Out = None,
+    only: Annotated[Detectors, typer.Option("--only", help="Which one.")] = Detectors.watermark,
     steps: Steps = None,
     seed: Seed = None,
     config: ConfigFile = None,
@@ -144,7 +152,10 @@ def detectors(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train the watermark detector that `mird build` uses, on marks drawn over clean photos; one core is enough."""
+    """Train the small networks that look at pictures, on labels that are drawn over clean photos; one core is enough.
+
+    watermark: are there marks? artefacts: noise, JPEG, blur, upscaling, weather: what has been done to it?
+    """
     output = Output(quiet, verbose, json)
     with output.guarded():
         from million_ird.cli.restore import need_torch
@@ -153,21 +164,25 @@ def detectors(
 
         need_torch()
         from million_ird.train.detectors import DetectorConfig, train_watermark
+        from million_ird.train.detectors.artefacts import ArtefactConfig, train_artefacts
 
+        kind, train = DetectorConfig, train_watermark
+        if only is Detectors.artefacts:
+            kind, train = ArtefactConfig, train_artefacts
         told = {key: value for key, value in {"steps": steps, "seed": seed}.items() if value is not None}
         given = merge(read_yaml(config) if config else {}, parse_sets(sets or []))
-        settings = validate(DetectorConfig, merge(given, told))
+        settings: Any = validate(kind, merge(given, told))
         if not data or out is None:
             raise ConfigError("--data and --out: name the folders of clean photos, and that of the run")
         with output.progress() as watch:
-            done = train_watermark(
-                data,
-                out,
-                settings,
-                lambda step, figures: watch(
-                    "train", step, settings.steps, note=f"loss {figures['loss']:.4f}", each=settings.batch
-                ),
-            )
+
+            def tell(step: int, figures: Mapping[str, float]) -> None:
+                if "made" in figures:
+                    watch("degrade", int(figures["made"]), settings.pool)
+                else:
+                    watch("train", step, settings.steps, note=f"loss {figures['loss']:.4f}", each=settings.batch)
+
+            done = train(data, out, settings, tell)
         rows = [(name, f"{value:.4g}") for name, value in done.figures.items()]
         words = f"{done.steps:,} steps on {done.pictures:,} pictures in {done.seconds / 60:.0f} min: {done.model}"
         output.result(vars(done), "\n".join([words, table(rows, right=(1,))] if rows else [words]))

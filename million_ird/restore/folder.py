@@ -122,7 +122,8 @@ def restore_files(
 
     Raises:
         ConfigError: a setting is not one that `restore` takes.
-        InputError: there is no such input; two pictures would go to one file; an input would be written over.
+        InputError: there is no such input, or no picture in it; two pictures would go to one file; an input would be
+            written over.
         OutputError: `out` holds something else and not `fresh`, or cannot be written.
     """
     began = time.monotonic()
@@ -131,6 +132,9 @@ def restore_files(
     specs = sources.resolve(inputs)
     skipped: Counter[str] = Counter()
     jobs = plan(specs, folder, settings.format, skipped)
+    if not jobs:
+        seen = "; ".join(f"{count} {kind}" for kind, count in skipped.items())
+        raise InputError(f"no pictures in {', '.join(inputs)}" + (f" (passed over: {seen})" if seen else ""))
     _guard_inputs(specs, jobs, folder)
     there = _claim(net, jobs, folder, settings, fresh)
     pictures: list[Done] = []

@@ -1,0 +1,226 @@
+"""The training of the artefact estimator: a seeded loop on the processor, then the file and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from million_ird.degrade.op import Bytes
+from million_ird.errors import InputError, MirdError
+from million_ird.meters.artefacts import COLUMNS, SIDE
+from million_ird.tables import locked, whole, write_json
+from million_ird.train.detectors.artefacts.card import card
+from million_ird.train.detectors.artefacts.export import to_onnx, values
+from million_ird.train.detectors.artefacts.net import HEADS, UNITS, Estimator, look, pooled
+from million_ird.train.detectors.artefacts.samples import KINDS, LABELS, WEATHER, Samples
+from million_ird.train.detectors.artefacts.settings import ArtefactConfig
+from million_ird.train.detectors.samples import load, photos
+from million_ird.train.detectors.training import Trained, auc, share
+
+Tell = Callable[[int, Mapping[str, float]], None]
+
+_KIND = HEADS.index(KINDS[0])
+_TOGETHER = 16
+_LOGITS = ("upscaled", *WEATHER)
+
+
+def train_artefacts(
+    data: Sequence[str | Path], out: str | Path, config: ArtefactConfig | None = None, tell: Tell | None = None
+) -> Trained:
+    """Train the artefact estimator; write artefacts.onnx, artefacts.md (its card), artefacts.json and artefacts.jsonl.
+
+    Args:
+        data: folders of clean photos, of which every fifth is held out; files; or `packages`. JPEGs are made half as
+            large, so that nothing is left of what they lost.
+        out: the folder of the run.
+        config: how.
+        tell: is told of every step, and before the first of pictures that were made.
+
+    Raises:
+        InputError: no pictures.
+        MirdError: the package `onnx` is missing.
+        OutputError: the folder can't be written, or another run works in it.
+    """
+    config = config or ArtefactConfig()
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise MirdError('onnx is not installed: pip install "million-ird[export]"') from None
+    pictures, held = clean(photos(data)), clean(photos(data, held=True))
+    if not pictures:
+        raise InputError(f"--data: no picture of {SIDE} px or more to train on")
+    out = Path(out)
+    with locked(out), one_thread():
+        began, busy = time.monotonic(), time.process_time()
+        net, log = fit(list(pictures.values()), config, tell)
+        seconds, busy = time.monotonic() - began, time.process_time() - busy
+        figures = check(net, list((held or pictures).values()), config)
+        facts = {
+            "data": sorted({Path(name).name for name in data}),
+            "pictures": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures},
+            "config": config.model_dump(),
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "held_out": figures,
+            "held_out_pictures": len(held),
+        }
+        notes = {
+            "title": "million-ird artefact estimator",
+            "values": json.dumps(list(COLUMNS)),
+            "training": json.dumps(facts["config"], sort_keys=True),
+        }
+        model = to_onnx(net, notes)
+        facts |= {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
+        facts |= {
+            "seconds": round(seconds),
+            "processor_seconds": round(busy),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        }
+        for name, content in (
+            ("artefacts.onnx", model),
+            ("artefacts.md", card(facts).encode()),
+            ("artefacts.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode()),
+        ):
+            with whole(out / name) as file:
+                file.write(content)
+        write_json(out / "artefacts.json", facts)
+    return Trained(str(out), str(out / "artefacts.onnx"), config.steps, len(pictures), seconds, figures)
+
+
+def clean(paths: Sequence[Path]) -> dict[Path, Bytes]:
+    """The pictures that can be used, JPEGs at half their size."""
+    found: dict[Path, Bytes] = {}
+    for path in paths:
+        rgb = load(path, SIDE)
+        if rgb is not None and path.suffix.lower() in (".jpg", ".jpeg"):
+            rgb = cv2.resize(rgb, (rgb.shape[1] // 2, rgb.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        if rgb is not None and min(rgb.shape[:2]) >= SIDE:
+            found[path] = np.ascontiguousarray(rgb, np.uint8)
+    return found
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in one order: the same bytes again."""
+    threads, opencv = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(opencv)
+
+
+def fit(
+    pictures: Sequence[Bytes], config: ArtefactConfig, tell: Tell | None = None
+) -> tuple[Estimator, list[dict[str, float]]]:
+    """The loop.
+
+    Returns:
+        The network, ready to be asked, and the log.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        net = Estimator()
+        seen, combs, labels = pool(Samples(pictures, config.seed), range(config.pool), tell)
+        everything = pooled(seen)
+        net.middle, net.spread = everything.mean(0), everything.std(0) + 1e-3
+        del everything
+        optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
+        log: list[dict[str, float]] = []
+        heard: list[dict[str, float]] = []
+        net.train()
+        for step in range(config.steps):
+            chosen = torch.randint(config.pool, (config.batch,))
+            count = int(torch.randint(config.fewest, seen.shape[1] + 1, ()))
+            which = torch.randperm(seen.shape[1])[:count]
+            rate = config.rate * share(step, config.steps)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            parts = losses(net(seen[chosen][:, which], combs[chosen][:, which].float()), labels[chosen])
+            loss = torch.stack(list(parts.values())).sum()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimiser.step()
+            heard.append({"loss": loss.item(), **{name: part.item() for name, part in parts.items()}})
+            if (step + 1) % config.every == 0 or step + 1 == config.steps:
+                means = {name: round(float(np.mean([one[name] for one in heard])), 4) for name in heard[0]}
+                log.append({"step": step + 1, **means, "rate": round(rate, 7)})
+                heard.clear()
+            if tell is not None:
+                tell(step + 1, {"loss": loss.item()})
+    return net.eval(), log
+
+
+def pool(samples: Samples, numbers: Sequence[int], tell: Tell | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """What `look` sees of samples, the combs in half precision, and their labels.
+
+    Args:
+        samples: to take them from.
+        numbers: which.
+        tell: is told {"made": how many} now and then, at step 0.
+    """
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for start in range(0, len(numbers), _TOGETHER):
+        some = [samples[number] for number in numbers[start : start + _TOGETHER]]
+        seen, combs = look(torch.from_numpy(np.stack([one.patches for one in some])))
+        found.append((seen, combs.half(), torch.from_numpy(np.stack([one.labels for one in some]))))
+        if tell is not None:
+            tell(0, {"made": start + len(some)})
+    seen, combs, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return seen, combs, labels
+
+
+def losses(given: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """By head: mean absolute error in `UNITS` of what is asked, cross entropy of kinds, and of presences."""
+    label = dict(zip(LABELS, labels.unbind(1), strict=True))
+    found = {}
+    for name, unit in UNITS.items():
+        asked = ~torch.isnan(label[name])
+        wanted = torch.where(asked, label[name], 0) / unit
+        apart = (given[:, HEADS.index(name)] - wanted).abs() * asked
+        found[name] = apart.sum() / asked.sum().clamp(min=1)
+    found["kind"] = F.cross_entropy(given[:, _KIND : _KIND + len(KINDS)], label["kind"].long())
+    for name in _LOGITS:
+        found[name] = F.binary_cross_entropy_with_logits(given[:, HEADS.index(name)], label[name])
+    return found
+
+
+@torch.no_grad()
+def check(net: Estimator, pictures: Sequence[Bytes], config: ArtefactConfig) -> dict[str, float]:
+    """How far it is off on other pictures, degraded alike: mean absolute errors, share of right kinds, AUC."""
+    if not config.checks:
+        return {}
+    seen, combs, asked = pool(Samples(pictures, config.seed + 1), range(config.checks))
+    given, labels = values(net(seen, combs.float())).numpy(), asked.numpy()
+    names = (name.removeprefix("artefacts_") for name in COLUMNS)
+    found: dict[str, Any] = dict(zip(names, given.T, strict=True))
+    label: dict[str, Any] = dict(zip(LABELS, labels.T, strict=True))
+    kinds = np.stack([1 - sum(found[kind] for kind in KINDS[1:]), *(found[kind] for kind in KINDS[1:])])
+    off = {
+        "noise": found["noise"] - label["noise"],
+        "quality": found["quality"] - label["quality"],
+        "blur": found["blur"] - label["extent"],
+        "octaves": np.log2(found["upscale"]) - label["octaves"],
+    }
+    figures = {f"{name}_mae": round(float(np.nanmean(np.abs(apart))), 4) for name, apart in off.items()}
+    figures["kind_right"] = round(float((kinds.argmax(0) == label["kind"]).mean()), 4)
+    for name in _LOGITS:
+        there = label[name] == 1
+        if there.any() and not there.all():
+            figures[f"{name}_auc"] = round(auc(found[name][~there], found[name][there]), 4)
+    return figures
