@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from million_ird.evaluate.sets import Spec, TestSet
 
 BLENDS = ("oh", "sw", "sum", "average")
-EXAMPLE = "Example: mird eval --model tiny --on cbsd68=DIR,sigma=25 --on rain100l=DIR --out table.json"
+EXAMPLE = "Example: mird eval --model tiny --on mine=photos/,sigma=25 --out table.json"
 
 
 class ProtocolName(StrEnum):

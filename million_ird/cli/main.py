@@ -27,8 +27,11 @@ from million_ird.cli import (
     train,
     verify,
 )
+from million_ird.cli.group import Commands
 
 app = typer.Typer(
+    name="mird",
+    cls=Commands,
     rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
