@@ -188,9 +188,9 @@ def test_wrong_rules_and_names_are_refused(model: Path) -> None:
         with pytest.raises(ConfigError, match=words):
             load_config(sets=sets)
     with pytest.raises(ConfigError, match=r"policy\.clip\.dog\.max: passes\.clip is off"):
-        build(["nowhere"], "nowhere", {"policy": {"clip": {"dog": {"max": 1}}}})
+        build(["nowhere"], "elsewhere", {"policy": {"clip": {"dog": {"max": 1}}}})
     with pytest.raises(ConfigError, match=r"policy\.clip\.cat\.max: .*known: dog"):
-        build(["nowhere"], "nowhere", settings(model) | {"policy": {"clip": {"cat": {"max": 1}}}})
+        build(["nowhere"], "elsewhere", settings(model) | {"policy": {"clip": {"cat": {"max": 1}}}})
 
 
 # -- in a build
