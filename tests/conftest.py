@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_image
+
+# A shell that runs the tests in the background has Ctrl-C ignored, and every command that they start would inherit that.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL = Path(os.environ.get("MIRD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -42,6 +42,7 @@ def test_a_run_resumes_and_prints_what_came_of_it(tmp_path, data):
     assert "train: 4 of 4" in done.stderr
 
 
+@pytest.mark.slow
 def test_fresh_deletes_a_run_but_nothing_else(tmp_path, data):
     out = tmp_path / "run"
     assert mird("dynet", "--data", data, "--out", str(out), *sets(steps=1)).returncode == 0
@@ -56,6 +57,7 @@ def test_fresh_deletes_a_run_but_nothing_else(tmp_path, data):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_is_repeated_from_its_own_configuration(tmp_path, data):
     out, again = tmp_path / "run", tmp_path / "again"
     words = ["dynet", "--stage", "finetune", "--data", f"denoise={data}", "--seed", "0"]

@@ -267,6 +267,7 @@ def test_a_meter_added_later_is_measured_for_the_rows_that_need_it(corpus, tmp_p
     assert digest(out)["decisions.parquet"] == digest(tmp_path / "fresh")["decisions.parquet"]
 
 
+@pytest.mark.slow
 def test_archives_globs_and_addresses_build_like_the_folder(corpus, tmp_path):
     with tarfile.open(tmp_path / "c.tar", "w") as tar, zipfile.ZipFile(tmp_path / "c.zip", "w") as packed:
         for path in sorted(corpus.iterdir()):

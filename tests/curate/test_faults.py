@@ -58,7 +58,11 @@ def unbroken(corpus, tmp_path_factory):
 
 @posix
 @pytest.mark.parametrize(
-    "moment", ["plan.json", "spool", "ledger/base", "decisions.parquet", "dataset.partial", "dataset"]
+    "moment",
+    [
+        *("spool", "ledger/base", "dataset.partial"),
+        *(pytest.param(other, marks=pytest.mark.slow) for other in ("plan.json", "decisions.parquet", "dataset")),
+    ],
 )
 def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(corpus, unbroken, config_file, tmp_path, moment):
     out = tmp_path / "out"

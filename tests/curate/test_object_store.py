@@ -153,7 +153,13 @@ def test_any_file_system_of_fsspec_holds_the_same_bytes_in_any_format(corpus, tm
 
 
 @posix
-@pytest.mark.parametrize("moment", ["ledger/base/part-00001.parquet", "dataset.partial", "dataset/data"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "ledger/base/part-00001.parquet",
+        *(pytest.param(later, marks=pytest.mark.slow) for later in ("dataset.partial", "dataset/data")),
+    ],
+)
 def test_a_driver_killed_on_one_machine_goes_on_on_another(corpus, local, address, tmp_path, moment):
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(settings(tmp_path / "scratch", workers=1)))
@@ -419,6 +425,7 @@ def test_degrading_into_a_bucket_makes_the_same_pairs(corpus, address, tmp_path,
     assert again.out == address
 
 
+@pytest.mark.slow
 @posix
 def test_a_killed_degrade_goes_on_on_another_machine(corpus, address, tmp_path):
     config = {"recipe": "denoise", "size": 64, "per_image": 30, "shard_images": 1}
@@ -470,6 +477,7 @@ def test_what_came_from_the_web_is_kept_in_the_bucket_and_never_asked_for_twice(
     assert pixels[0] == pixels[1] != []
 
 
+@pytest.mark.slow
 def test_explain_and_report_work_on_an_address_and_others_say_that_they_do_not(corpus, address, tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     build([corpus], address, settings(tmp_path / "one"))

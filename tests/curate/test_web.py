@@ -273,7 +273,7 @@ build([sys.argv[1]], sys.argv[2], yaml.safe_load(open(sys.argv[3])))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
-@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("shards", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_killed_build_ends_the_same_and_fetches_only_unfinished_shards_again(web, tmp_path, shards):
     urls = [web.add(f"{'abc'[n % 3]}.test", f"/{n}.jpg", later(0.05, file(jpeg(n, 160, 120)))) for n in range(60)]
     config = settings(web, fetch={"shards": shards, "per_host": 2}, run={"workers": 1, "shard_size": 6})

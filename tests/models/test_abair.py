@@ -143,6 +143,7 @@ def test_a_network_without_head_is_loaded_without(image: Tensor, tmp_path: Path)
         assert loaded.head is None and torch.equal(loaded(image), net(image))
 
 
+@pytest.mark.slow
 def test_compiled_it_gives_the_same_with_adapters_beside_the_weights() -> None:
     net = little("rain", depths=(1, 1, 1, 1), refinement=2)
     net.adapters = {"rain": 0.7}

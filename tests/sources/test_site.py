@@ -316,6 +316,7 @@ list(source.items(Counter()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 def test_after_kill_9_a_crawl_goes_on_and_asks_for_no_page_twice_but_those_in_flight(server, tmp_path):
     def page(path: str) -> Reply:

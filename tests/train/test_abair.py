@@ -66,6 +66,7 @@ def test_a_dry_run_knows_the_phases(data, base, adapters, phase):
     assert found.step_seconds > 0
 
 
+@pytest.mark.slow
 def test_the_head_learns(tmp_path, data):
     """Its loss falls below that of a guess, ln 5."""
     weights = {"loss__segmentation": 1.0, "optim__lr": 5e-3, "ema": 0.0}

@@ -49,6 +49,7 @@ def test_a_run_writes_its_files_and_the_same_seed_the_same_bytes(folder, tmp_pat
     assert 0 <= Watermark(model=other.model)(Frame(np.zeros((50, 70, 3), np.uint8)))[0] <= 1  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_the_command_trains_and_prints_where(folder, tmp_path):
     words = [
         "detectors",

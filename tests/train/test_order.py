@@ -61,6 +61,7 @@ def test_other_groups_are_neighbours_in_each_epoch() -> None:
     assert set(pools[0]) != set(pools[1])
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_same_from_any_starting_point_and_in_any_order_of_asking() -> None:
     forwards = stream([40, 25, 300], [1, 2, 3])
     places = [forwards[n] for n in range(3 * BLOCK)]

@@ -89,6 +89,7 @@ train(settings, {str(tmp_path / "run")!r}, tell=tell)
     assert read(tmp_path / "run", "validation") == read(whole, "validation")
 
 
+@pytest.mark.slow
 def test_other_numbers_of_workers_give_the_same_run(tmp_path, data, whole):
     settings = config(
         "dynet", "pretrain", [data], steps=8, validation__sets=[f"denoise={data}"], validation__every=4, run__workers=2
@@ -119,6 +120,7 @@ def test_sigterm_ends_a_run_with_a_checkpoint_that_resumes(tmp_path, data):
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_whole_group_does_so_with_workers_too(tmp_path, data):
     """As SLURM and systemd send it."""
     settings = config("dynet", "pretrain", [data], steps=400, save__every=1000, run__workers=1)
@@ -274,6 +276,7 @@ def test_a_dry_run_estimates_and_writes_nothing(tmp_path, data, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_eight_pairs_can_be_learnt_by_heart(tmp_path):
     """More than 35 dB on the very pairs it was trained on."""
     for part, seed in (("hq", 1), ("lq", 1)):
@@ -304,6 +307,7 @@ def test_eight_pairs_can_be_learnt_by_heart(tmp_path):
     assert line["dim/s/psnr"] > 35
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does(tmp_path, data):
     """torchrun on the CPU: the same samples in a step, so the same losses and weights, but for rounding."""
     settings = config("dynet", "pretrain", [data], steps=3, optim__kind="adam")
