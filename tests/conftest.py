@@ -15,7 +15,7 @@ from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_image
 
-# A shell that runs the tests in the background has Ctrl-C ignored, and every command that they start would inherit that.
+# A shell that runs the tests in the background has Ctrl-C ignored, and what they start would inherit that.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
