@@ -13,7 +13,7 @@ from million_ird.curate.plan import LISTED, PLAN, STORE, Plan
 from million_ird.curate.reuse import WRITTEN
 from million_ird.curate.settings import BuildConfig, Run
 from million_ird.curate.writers import file_name
-from million_ird.errors import BadImage, OutputError
+from million_ird.errors import BadImage, InputError
 from million_ird.mirror import Mirror, Mounted, Rules, checked, mounted, peeked
 from million_ird.records import Item
 from million_ird.sources import Reader, SourceSpec
@@ -64,7 +64,7 @@ def mounted_again(address: str, watch: Callable[..., None] = lambda *progress: N
     """As `mounted_build`, of a build that is there.
 
     Raises:
-        OutputError: there is none.
+        InputError: there is none.
     """
     _must_exist(address)
     with mounted_build(address, None, watch=watch) as mount:
@@ -73,7 +73,7 @@ def mounted_again(address: str, watch: Callable[..., None] = lambda *progress: N
 
 def _must_exist(address: str) -> None:
     if Mirror(checked(address)).look("build.yaml") is None:
-        raise OutputError(f"{address}: no build here; `mird build SOURCE --out {address}` makes one")
+        raise InputError(f"{address}: no build here; `mird build SOURCE --out {address}` makes one")
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def read_only(address: str) -> Iterator[Path]:
     """What a build has at an address, but for its images, as a folder to be read; see `mirror.peeked`.
 
     Raises:
-        OutputError: there is none.
+        InputError: there is none.
     """
     _must_exist(address)
     with peeked(address, None, RULES) as folder:

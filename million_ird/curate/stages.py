@@ -23,7 +23,7 @@ from million_ird.curate.settings import BuildConfig, as_config, load_config
 from million_ird.curate.similar import check_similar
 from million_ird.curate.summary import BuildSummary
 from million_ird.curate.workspace import Workspace, opened, stored_config
-from million_ird.errors import ConfigError, OutputError
+from million_ird.errors import ConfigError, InputError, OutputError
 from million_ird.meters.clip import with_head_hashes
 from million_ird.meters.onnx import with_hash
 from million_ird.mirror import Mounted, is_address, refuse_within
@@ -188,7 +188,7 @@ def _refuse_source(sources: Sequence[str | Path], out: Path) -> None:
 def _existing(out: str | Path) -> Path:
     path = Path(out)
     if not path.is_dir():
-        raise OutputError(f"{path}: no such folder; `mird build SOURCE --out {path}` makes it")
+        raise InputError(f"{path}: no such folder; `mird build SOURCE --out {path}` makes it")
     return path
 
 

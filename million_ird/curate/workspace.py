@@ -12,7 +12,7 @@ from typing import Any
 
 from million_ird.config import differences, read_yaml, to_yaml
 from million_ird.curate.settings import BuildConfig, load_config
-from million_ird.errors import ConfigError, OutputError
+from million_ird.errors import ConfigError, InputError, OutputError
 from million_ird.mirror import Mounted
 from million_ird.tables import locked, log_event, read_json, without_folders, write_json, write_text
 
@@ -166,10 +166,10 @@ def stored_config(out: Path) -> BuildConfig:
     """The configuration of a finished or unfinished build.
 
     Raises:
-        OutputError: the folder holds no build.
+        InputError: the folder holds no build.
     """
     if not (out / "build.yaml").exists():
-        raise OutputError(f"{out}: no build here (build.yaml is missing); run `mird build SOURCE --out {out}` first")
+        raise InputError(f"{out}: no build here (build.yaml is missing); run `mird build SOURCE --out {out}` first")
     return load_config(read_yaml(out / "build.yaml"))
 
 

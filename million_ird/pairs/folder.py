@@ -16,7 +16,7 @@ import yaml
 
 from million_ird import __version__
 from million_ird.config import read_yaml, validate
-from million_ird.errors import ConfigError, OutputError
+from million_ird.errors import ConfigError, InputError, OutputError
 from million_ird.mirror import Mounted
 from million_ird.pairs.remote import DIARY, PARTIAL, put_in_place
 from million_ird.pairs.settings import DegradeConfig, as_yaml, changes, public
@@ -211,10 +211,10 @@ def stored_config(out: Path) -> DegradeConfig:
     """The configuration of a finished or unfinished run.
 
     Raises:
-        OutputError: the folder holds none.
+        InputError: the folder holds none.
     """
     if not (out / CONFIG).exists():
-        raise OutputError(
+        raise InputError(
             f"{out}: no degraded set here ({CONFIG} is missing); `mird degrade INPUT --out {out}` makes one"
         )
     return validate(DegradeConfig, read_yaml(out / CONFIG))

@@ -144,8 +144,8 @@ def test_a_dry_run_estimates_and_writes_nothing(corpus, tmp_path):
         (["build", "EMPTY"], 2, "--out"),
         (["build", "--out", "OUT"], 2, "no SOURCE given"),
         (["build", "EMPTY", "--out", "/proc/nowhere/out"], 1, "/proc/nowhere"),
-        (["decide", "EMPTY"], 1, "no build here"),
-        (["explain", "EMPTY", "x"], 1, "no build here"),
+        (["decide", "EMPTY"], 2, "no build here"),
+        (["explain", "EMPTY", "x"], 2, "no build here"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )

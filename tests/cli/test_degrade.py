@@ -182,9 +182,9 @@ MANY = yaml.safe_dump({"pipeline": [{"op": "GaussianNoise", "label": f"kind{n}"}
         ),
         (["degrade", "empty", "--out", "o", "--recipe", "many.yaml"], 2, "16 at most"),
         (["degrade", "empty", "--out", "o", "--recipe", "wrong.yaml"], 2, "pipeline (GaussianNoise): sigma"),
-        (["degrade", "--out", "o", "--only", "x"], 1, "no degraded set here"),
+        (["degrade", "--out", "o", "--only", "x"], 2, "no degraded set here"),
         (["degrade", "in", "--recipe", "r.yaml", "--only", "x"], 2, "no image has this id, uri or name"),
-        (["verify", "empty"], 1, "no degraded set here"),
+        (["verify", "empty"], 2, "no degraded set here"),
     ],
 )
 def test_wrong_calls_exit_with_one_line_and_the_remedy(source, tmp_path, words, code, message):

@@ -27,6 +27,7 @@ def data(tmp_path_factory) -> str:
     return str(photos(tmp_path_factory.mktemp("photos")))
 
 
+@pytest.mark.slow
 def test_a_run_resumes_and_prints_what_came_of_it(tmp_path, data):
     out = str(tmp_path / "run")
     words = ["dynet", "--data", data, "--out", out, "--validate", f"denoise={data}"]

@@ -318,9 +318,9 @@ def test_wrong_calls_are_one_clear_line(corpus, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="a file is in the way"):
         build([corpus], tmp_path / "file", SMALL)
-    with pytest.raises(OutputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         decide(tmp_path / "nowhere")
-    with pytest.raises(OutputError, match="no build here"):
+    with pytest.raises(InputError, match="no build here"):
         report(tmp_path / "empty")
 
 

@@ -60,8 +60,11 @@ def unbroken(corpus, tmp_path_factory):
 @pytest.mark.parametrize(
     "moment",
     [
-        *("spool", "ledger/base", "dataset.partial"),
-        *(pytest.param(other, marks=pytest.mark.slow) for other in ("plan.json", "decisions.parquet", "dataset")),
+        *("spool", "dataset.partial"),
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in ("plan.json", "ledger/base", "decisions.parquet", "dataset")
+        ),
     ],
 )
 def test_a_build_killed_at_any_moment_resumes_to_the_same_bytes(corpus, unbroken, config_file, tmp_path, moment):

@@ -27,7 +27,7 @@ from million_ird.config import merge
 from million_ird.curate import build
 from million_ird.curate.settings import as_config
 from million_ird.curate.stages import decide
-from million_ird.errors import ConfigError, OutputError
+from million_ird.errors import ConfigError, InputError, OutputError
 from million_ird.mirror import Mirror, Mounted, is_address, mounted
 from million_ird.mirror.lease import take
 from million_ird.pairs import degrade_dataset
@@ -230,7 +230,7 @@ def test_another_policy_decides_again_there_and_the_next_build_writes_what_follo
 
 
 def test_what_is_not_there_is_one_clear_line_and_leaves_nothing_behind(address):
-    with pytest.raises(OutputError, match=f"{address}: no build here; `mird build SOURCE --out {address}` makes one"):
+    with pytest.raises(InputError, match=f"{address}: no build here; `mird build SOURCE --out {address}` makes one"):
         decide(address)
     assert names(address) == set()
 
@@ -446,6 +446,7 @@ def test_a_killed_degrade_goes_on_on_another_machine(corpus, address, tmp_path):
     assert {name.removeprefix("data/"): v for name, v in there(address).items() if name.startswith("data/")} == data
 
 
+@pytest.mark.slow
 def test_what_came_from_the_web_is_kept_in_the_bucket_and_never_asked_for_twice(corpus, address, tmp_path):
     pytest.importorskip("aiohttp")
     from tests.curate.test_web import listed

@@ -27,7 +27,7 @@ from million_ird.curate.review.scores import between, interval, score, threshold
 from million_ird.curate.review.server import Review
 from million_ird.curate.settings import load_config
 from million_ird.curate.stages import decide
-from million_ird.errors import ConfigError, OutputError
+from million_ird.errors import ConfigError, InputError, OutputError
 
 SETTINGS = {
     "measure": {"meters": ["blur", "noise", "exposure"]},
@@ -194,7 +194,7 @@ def test_labels_are_pins(out: Path) -> None:
 
 def test_a_review_needs_a_decided_build_a_known_meter_and_its_own_labels(out: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(OutputError, match="no build here"):
+    with pytest.raises(InputError, match="no build here"):
         Review(tmp_path / "empty")
     with pytest.raises(ConfigError, match=r"--meter blurr: .*known: blur"):
         Review(out, "blurr")

@@ -128,7 +128,9 @@ def compared(name: str, image: torch.Tensor, backend: str) -> tuple[Any, Any]:
     return found[0], found[1]
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "abair" else pytest.mark.slow) for name in EACH]
+)
 def test_traced_it_is_one_graph_and_gives_the_same_output_and_gradients(name, image):
     (output, grads), (traced, traced_grads) = compared(name, image, "eager")
     assert grads.keys() == traced_grads.keys()

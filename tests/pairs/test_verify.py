@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from million_ird.errors import OutputError
+from million_ird.errors import InputError, OutputError
 from million_ird.images import decode_mask, decode_picture, encode_png
 from million_ird.pairs import check, degrade_dataset, verify
 from tests.pairs.conftest import SETTINGS
@@ -169,7 +169,7 @@ def test_a_virtual_set_is_drawn_again(clean, tmp_path):
 
 
 def test_no_run_and_an_unfinished_one_are_one_line(copied, tmp_path):
-    with pytest.raises(OutputError, match=r"no degraded set here \(degrade\.yaml is missing\)"):
+    with pytest.raises(InputError, match=r"no degraded set here \(degrade\.yaml is missing\)"):
         verify(tmp_path)
     out = copied("folder")
     (out / "done.json").unlink()
