@@ -54,7 +54,7 @@ def test_commands_of_a_page_exist_with_the_options_that_it_uses(page: str) -> No
 def test_python_blocks_of_a_page_are_python(page: str) -> None:
     for block in blocks(page):
         if block.kind == "python" or block.title.endswith(".py"):
-            compile(block.text, f"docs/{page}:{block.line}", "exec")
+            assert compile(block.text, f"docs/{page}:{block.line}", "exec")
 
 
 def test_what_a_page_shows_is_held_against_every_line():
