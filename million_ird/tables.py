@@ -71,17 +71,28 @@ def locked(out: Path, leave: Sequence[str] = ()) -> Iterator[None]:
     Raises:
         OutputError: another run works in it, or it cannot be written.
     """
-    lock = FileLock(out / ".lock", timeout=0)
+    busy = f"--out {out}: another mird run works in this folder; wait for it or choose another"
+    with flocked(out, ".lock", busy):
+        sweep(out, leave)
+        yield
+
+
+@contextlib.contextmanager
+def flocked(folder: Path, name: str, busy: str) -> Iterator[None]:
+    """Hold a lock file in a folder, made if it is not there; the lock dies with the process.
+
+    Raises:
+        OutputError: another process holds it (`busy`), or the folder cannot be written.
+    """
+    lock = FileLock(folder / name, timeout=0)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        busy = f"--out {out}: another mird run works in this folder; wait for it or choose another"
         raise OutputError(busy) from None
     except OSError as error:
-        raise output_error(error, out) from error
+        raise output_error(error, folder) from error
     try:
-        sweep(out, leave)
         yield
     finally:
         lock.release()

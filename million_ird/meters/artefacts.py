@@ -15,6 +15,7 @@ from pydantic import field_validator
 from million_ird.config import Config
 from million_ird.errors import ConfigError
 from million_ird.meters import RGB, Frame
+from million_ird.meters.onnx import network
 from million_ird.rng import Chance, rng_for
 
 OURS = "million-ird"
@@ -107,20 +108,7 @@ def session(model: str = OURS) -> Any:
     """
     path = _SHIPPED if model == OURS else Path(model)
     remedy = f"give '{OURS}' or a file that `mird train detectors --only artefacts` wrote"
-    if not path.is_file():
-        raise ConfigError(f"artefacts.model: {path} does not exist; {remedy}")
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ConfigError("artefacts: onnxruntime is not installed: pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        made = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 onnxruntime's errors have no other common base
-        words = " ".join(str(error).split())[:120]
-        raise ConfigError(f"artefacts.model: {path} is no ONNX network ({words}); {remedy}") from None
+    made = network("artefacts", path, remedy)
     names = [found.name for found in made.get_inputs()], [found.name for found in made.get_outputs()]
     if names != (["patches"], ["values"]) or made.get_outputs()[0].shape != [len(COLUMNS)]:
         raise ConfigError(f"artefacts.model: {path} takes {names[0]} and gives {names[1]}; {remedy}")

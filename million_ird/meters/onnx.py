@@ -199,13 +199,40 @@ def _session(path: str, sha256: str | None, where: str) -> Any:
             f"{where}.sha256: {path} is another file ({found[:12]}..., not {sha256[:12]}...): bring the old one back, "
             "or give the new one a name of its own"
         )
+    try:
+        return _on_one_thread(onnxruntime, file)
+    except _failures() as error:
+        raise ConfigError(f"{where}.path: {path} is no ONNX model that onnxruntime runs: {_line(error)}") from None
+
+
+def network(meter: str, path: Path, remedy: str) -> Any:
+    """A file that this project's training wrote, as a session on one thread.
+
+    Args:
+        meter: whose it is, for the messages.
+        path: of the file.
+        remedy: what to give instead.
+
+    Raises:
+        ConfigError: no such file, or no network.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{meter}.model: {path} does not exist; {remedy}")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ConfigError(f"{meter}: onnxruntime is not installed: pip install onnxruntime") from None
+    try:
+        return _on_one_thread(onnxruntime, path)
+    except _failures() as error:
+        raise ConfigError(f"{meter}.model: {path} is no ONNX network ({_line(error)}); {remedy}") from None
+
+
+def _on_one_thread(onnxruntime: Any, path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except _failures() as error:
-        raise ConfigError(f"{where}.path: {path} is no ONNX model that onnxruntime runs: {_line(error)}") from None
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from million_ird.config import Config
 from million_ird.errors import ConfigError
 from million_ird.meters import Frame, Luma
+from million_ird.meters.onnx import network
 
 OURS = "million-ird"
 """Name of the network that ships, its card and its log beside it; until one is good enough there is none."""
@@ -98,26 +99,8 @@ def session(model: str = OURS) -> Any:
     remedy = f"give '{OURS}' or a file that `mird train detectors` wrote"
     if model == OURS and not path.is_file():
         raise ConfigError("watermark.model: no network ships yet; give a file that `mird train detectors` wrote")
-    if not path.is_file():
-        raise ConfigError(f"watermark.model: {path} does not exist; {remedy}")
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ConfigError("watermark: onnxruntime is not installed: pip install onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Sizes differ from picture to picture: memory kept for one does not fit the next.
-    options.enable_mem_pattern = True
-    try:
-        made = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 onnxruntime's errors have no other common base
-        raise ConfigError(f"watermark.model: {path} is no ONNX network ({_first_line(error)}); {remedy}") from None
+    made = network("watermark", path, remedy)
     names = [found.name for found in made.get_inputs()], [found.name for found in made.get_outputs()]
     if names != (["luma"], ["score", "cells"]):
         raise ConfigError(f"watermark.model: {path} takes {names[0]} and gives {names[1]}; {remedy}")
     return made
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

@@ -10,13 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from million_ird.errors import OutputError
 from million_ird.mirror.address import checked
 from million_ird.mirror.lease import FOLDER, Lease, take
 from million_ird.mirror.mirror import Mirror, Remote, fits, scratch_root
-from million_ird.tables import output_error
+from million_ird.tables import flocked
 
 _TEMPORARY = re.compile(r"\..+\.tmp")
 _WRITER = f"{FOLDER}/writer"
@@ -142,20 +139,9 @@ def peeked(address: str, scratch: str | None, rules: Rules) -> Iterator[Path]:
 @contextmanager
 def _flocked(mirror: Mirror) -> Iterator[None]:
     """No other process of this machine uses the working folder; the lock dies with the process."""
-    folder = mirror.folder
-    lock = FileLock(folder / ".mirror.lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        busy = f"--out {mirror.address}: another mird run on this machine works here; wait for it or choose another"
-        raise OutputError(busy) from None
-    except OSError as error:
-        raise output_error(error, folder) from error
-    try:
+    busy = f"--out {mirror.address}: another mird run on this machine works here; wait for it or choose another"
+    with flocked(mirror.folder, ".mirror.lock", busy):
         yield
-    finally:
-        lock.release()
 
 
 def _owner(folder: Path) -> str:

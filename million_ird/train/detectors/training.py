@@ -72,14 +72,14 @@ def train_watermark(
         OutputError: the folder can't be written, or another run works in it.
     """
     config = config or DetectorConfig()
-    _need_onnx()
+    need_onnx()
     paths = photos(data)
     pictures = [rgb for path in paths if (rgb := load(path)) is not None]
     held = [rgb for path in photos(data, held=True) if (rgb := load(path)) is not None]
     if not pictures:
         raise InputError("--data: no picture to train on")
     out = Path(out)
-    with locked(out), _one_thread():
+    with locked(out), one_thread():
         began = time.monotonic()
         net, log = fit(pictures, config, tell, held)
         net.offset = torch.tensor(offset(net, pictures, config))
@@ -108,7 +108,7 @@ def train_watermark(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Sums in one order: the same bytes again."""
     threads, opencv = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
@@ -120,7 +120,8 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(opencv)
 
 
-def _need_onnx() -> None:
+def need_onnx() -> None:
+    """Raise `MirdError` where the package that writes the files is missing."""
     try:
         import onnx  # noqa: F401
     except ImportError:

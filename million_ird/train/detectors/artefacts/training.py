@@ -6,8 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from million_ird.degrade.op import Bytes
-from million_ird.errors import InputError, MirdError
+from million_ird.errors import InputError
 from million_ird.meters.artefacts import COLUMNS, SIDE
 from million_ird.tables import locked, whole, write_json
 from million_ird.train.detectors.artefacts.card import card
@@ -27,7 +26,7 @@ from million_ird.train.detectors.artefacts.net import HEADS, UNITS, Estimator, l
 from million_ird.train.detectors.artefacts.samples import KINDS, LABELS, WEATHER, Samples
 from million_ird.train.detectors.artefacts.settings import ArtefactConfig
 from million_ird.train.detectors.samples import load, photos
-from million_ird.train.detectors.training import Trained, auc, share
+from million_ird.train.detectors.training import Trained, auc, need_onnx, one_thread, share
 
 Tell = Callable[[int, Mapping[str, float]], None]
 
@@ -54,10 +53,7 @@ def train_artefacts(
         OutputError: the folder can't be written, or another run works in it.
     """
     config = config or ArtefactConfig()
-    try:
-        import onnx  # noqa: F401
-    except ImportError:
-        raise MirdError('onnx is not installed: pip install "million-ird[export]"') from None
+    need_onnx()
     pictures, held = clean(photos(data)), clean(photos(data, held=True))
     if not pictures:
         raise InputError(f"--data: no picture of {SIDE} px or more to train on")
@@ -109,19 +105,6 @@ def clean(paths: Sequence[Path]) -> dict[Path, Bytes]:
         if rgb is not None and min(rgb.shape[:2]) >= SIDE:
             found[path] = np.ascontiguousarray(rgb, np.uint8)
     return found
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums in one order: the same bytes again."""
-    threads, opencv = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(opencv)
 
 
 def fit(
