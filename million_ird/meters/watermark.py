@@ -27,7 +27,7 @@ _SHIPPED = Path(__file__).parent / "weights" / "watermark.onnx"
 
 
 class Watermark(Config):
-    """A small network over luma at a quarter of a megapixel, trained on marks of this project's own making.
+    """A small network over luma at nearly a quarter of a megapixel, trained on marks of this project's own making.
 
     It tells marks laid over a picture (names, logos, tiles, grids, date stamps, captions) from what is part of the
     scene. One thread of onnxruntime; the same picture gives the same value on the same kind of processor.
@@ -40,7 +40,7 @@ class Watermark(Config):
     model: str = OURS
     """The network: `million-ird`, or an ONNX file written by `mird train detectors`."""
 
-    pixels: int = Field(default=2**18, ge=2**12)
+    pixels: int = Field(default=230_000, ge=2**12)
     """Size at which the network looks, px; larger pictures are made so small, smaller ones stay. The shipped one was
     trained for the default."""
 

@@ -20,10 +20,11 @@ from million_ird.rng import rng_for
 from million_ird.train.detectors import DetectorConfig, train_watermark
 from million_ird.train.detectors.decoys import DECOYS, disguise
 from million_ird.train.detectors.net import Coach, Detector, pooled, to_onnx
+from million_ird.train.detectors.pool import make
 from million_ird.train.detectors.samples import Samples, cells_of, photos
-from million_ird.train.detectors.training import auc, collated, loss_of
+from million_ird.train.detectors.training import auc, loss_of
 
-TINY = DetectorConfig(steps=3, batch=2, size=64, late=0.34, checks=4)
+TINY = DetectorConfig(steps=3, batch=2, size=64, late=0.34, pool=5, checks=4)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +88,8 @@ def test_the_command_trains_and_prints_where(folder, tmp_path):
 def test_the_loss_falls():
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 60, (128, 128, 3), np.uint8)]
-    samples, net = Samples(pictures, 0, 64), Coach(Detector())
-    seen = collated([samples[number] for number in range(4)])
+    net = Coach(Detector())
+    seen = make(pictures, TINY, 4, 64).batch(np.arange(4), rng_for(0, "batch"))
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3)
     losses = []
     for _ in range(15):
@@ -112,14 +113,48 @@ def test_a_pair_depends_on_its_number_alone(photo):
 
 
 def test_a_pair_is_one_scene_without_and_with_a_mark(photo):
-    pairs = [Samples([photo], 0, 128, hard=0.0)[number] for number in range(20)]
+    pairs = [Samples([photo], 0, 128, rise=10**6)[number] for number in range(20)]
     for clean, marked in pairs:
         assert not clean.marked and not clean.strokes.any() and (clean.cells == 0).all()
         change = np.abs(clean.image.astype(int) - marked.image)
-        far = cv2.dilate(marked.strokes, np.ones((13, 13))).repeat(4, 0).repeat(4, 1) == 0
+        far = cv2.dilate(marked.strokes, np.ones((13, 13), np.uint8)).repeat(4, 0).repeat(4, 1) == 0
         # Where no stroke is near, the two are one picture: JPEG codes blocks of 8 px alone.
         assert not change[far].any() and (change.any() or not marked.strokes.any())
     assert sum(marked.marked for _, marked in pairs) >= 18
+
+
+def test_a_pool_is_the_same_from_any_number_of_processes(photo):
+    one, two = (make([photo], TINY.model_copy(update={"workers": n}), 60, 64, rise=0.5) for n in (1, 2))
+    for name in ("images", "cells", "strokes"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    strong, weak = (
+        np.abs(np.diff(one.images[part].astype(int), axis=1)).max((1, 2, 3)).mean()
+        for part in (slice(15), slice(30, 60))
+    )
+    assert strong > weak
+
+
+def test_a_batch_moves_labels_with_their_pixels(photo):
+    pool = make([photo], TINY, 12, 64)
+    batches = [pool.batch(np.arange(12), rng_for(0, "batch", number)) for number in range(8)]
+    ways = set()
+    for batch in batches:
+        assert batch.images.shape == (24, 1, 64, 64) and not batch.cells[::2].any() and not batch.strokes[::2].any()
+        change = (batch.images[1::2].int() - batch.images[::2].int()).abs().amax(1)
+        far = (
+            torch.nn.functional.max_pool2d(batch.strokes[1::2].float(), 13, 1, 6)
+            .repeat_interleave(4, 1)
+            .repeat_interleave(4, 2)
+        )
+        assert not change[far == 0].any()
+        ways.add(
+            next(
+                way
+                for way in ((), (-1,), (-2,), (-1, -2))
+                if np.array_equal(np.flip(batch.cells[1::2].numpy(), way), pool.cells)
+            )
+        )
+    assert len(ways) > 2
 
 
 def test_held_out_styles_and_pictures_are_not_trained_on(photo, folder):
@@ -143,7 +178,7 @@ def test_cells_are_marked_clean_or_not_asked():
     cover = np.zeros((64, 50), np.uint8)
     cover[16:32, 16:32] = 255
     cells = cells_of(cover)
-    assert cells.shape == (4, 4) and cells[1, 1] == 1 and cells[3, 3] == 0 and np.isnan(cells[0, 0])
+    assert cells.shape == (4, 4) and cells[1, 1] == 1 and cells[3, 3] == 0 and cells[0, 0] == -1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (16, 16), (37, 61), (200, 133)])

@@ -1,4 +1,5 @@
-"""The network that finds watermarks: a small stack of convolutions over luma, one logit for each 16 x 16 px.
+"""The network that finds watermarks: a small stack of convolutions over luma and its local contrast, one logit for each
+16 x 16 px.
 
 Written as ONNX by hand, batch normalisation folded in: what runs where pictures are measured needs no torch.
 """
@@ -22,14 +23,19 @@ SHARPNESS = 2.0
 MIDDLE, SPREAD = 128.0, 64.0
 """What is taken from, and divides, bytes of luma; beyond the border lies middle grey."""
 
+NEAR = 8
+"""Local contrast is against the mean and deviation of 3 x 3 squares of so many px, blended smoothly."""
+
+_LEAST_VARIANCE = 0.01  # of luma over SPREAD: in flatter places contrast is not raised further
+
 # in, out, kernel, stride, depthwise first. Multiples of 16 channels: what onnxruntime is quick at.
 _PLAN = (
-    (1, 16, 3, 2, False),
+    (2, 16, 3, 2, False),
     (16, 32, 3, 2, False),
     (32, 48, 3, 2, False),
     (48, 48, 3, 1, True),
     (48, 48, 3, 1, True),
-    (48, 96, 3, 2, False),
+    (48, 96, 3, 2, True),
     (96, 96, 5, 1, True),
     (96, 96, 5, 1, True),
     (96, 96, 5, 1, True),
@@ -73,8 +79,19 @@ class Detector(nn.Module):
         self.register_buffer("offset", torch.zeros(()))  # set after training, so that 0 is where the rule may stand
 
     def forward(self, luma: Tensor) -> Tensor:
-        x = (luma.float() - MIDDLE) / SPREAD
-        return self.head(self.blocks(x))[:, 0]
+        return self.head(self.blocks(views(luma)))[:, 0]
+
+
+def views(luma: Tensor) -> Tensor:
+    """(B, 1, H, W) uint8 -> (B, 2, H, W) float32: luma, and how far it is from its surroundings' mean in deviations."""
+    height, width = luma.shape[-2:]
+    x = (luma.float() - MIDDLE) / SPREAD
+    padded = F.pad(x, (0, NEAR - 1, 0, NEAR - 1), mode="replicate")
+    coarse = F.avg_pool2d(torch.cat([padded, padded * padded], 1), NEAR)
+    mean, square = F.avg_pool2d(coarse, 3, 1, 1, count_include_pad=False).split(1, 1)
+    sharpness = (F.relu(square - mean * mean) + _LEAST_VARIANCE).rsqrt()
+    fine = F.interpolate(torch.cat([mean, sharpness], 1), scale_factor=NEAR, mode="bilinear")[..., :height, :width]
+    return torch.cat([x, (x - fine[:, :1]) * fine[:, 1:]], 1)
 
 
 class Coach(nn.Module):
@@ -90,7 +107,7 @@ class Coach(nn.Module):
     def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1, H, W) uint8 -> logits of the cells, and (B, H / 4, W / 4) logits of the strokes; H, W multiples of
         16."""
-        fine = self.net.blocks[: _FINE + 1]((luma.float() - MIDDLE) / SPREAD)
+        fine = self.net.blocks[: _FINE + 1](views(luma))
         coarse = self.net.blocks[_FINE + 1 :](fine)
         both = self.fine(fine) + F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="nearest")
         return self.net.head(coarse)[:, 0], F.pixel_shuffle(both, 2)[:, 0]
@@ -111,11 +128,10 @@ def to_onnx(net: Detector, notes: Mapping[str, str]) -> bytes:
     from onnx import TensorProto, helper
 
     graph = _Graph()
-    x = graph.node("Cast", ["luma"], to=TensorProto.FLOAT)
-    x = graph.node("Sub", [x, graph.array("middle", np.float32(MIDDLE))])
-    for number, block in enumerate(net.blocks):
+    x = _views(graph)
+    for block in net.blocks:
         assert isinstance(block, Block)
-        x = _write(graph, block, x, 1 / SPREAD if number == 0 else 1)
+        x = _write(graph, block, x)
     cells = graph.conv(x, _numbers(net.head.weight), _numbers(net.head.bias), 1)
     cells = graph.node("Sub", [cells, graph.array("offset", _numbers(net.offset))])
     peak = graph.node("Mul", [cells, graph.array("sharpness", np.float32(SHARPNESS))])
@@ -152,13 +168,40 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Any, Any]:
     return _numbers(conv.weight.double() * scale.view(-1, 1, 1, 1)), _numbers(bias)
 
 
-def _write(graph: _Graph, block: Block, x: str, scale: float) -> str:
-    """A block of an input that is to be multiplied by `scale` first."""
+def _views(graph: _Graph) -> str:
+    """What `views` does."""
+    x = graph.node("Cast", ["luma"], to=1)  # float32
+    x = graph.node("Sub", [x, graph.array("middle", np.float32(MIDDLE))])
+    x = graph.node("Div", [x, graph.array("spread", np.float32(SPREAD))])
+    room = graph.array("room", np.array([0, 0, 0, 0, 0, 0, NEAR - 1, NEAR - 1], np.int64))
+    padded = graph.node("Pad", [x, room], mode="edge")
+    both = graph.node("Concat", [padded, graph.node("Mul", [padded, padded])], axis=1)
+    coarse = graph.node("AveragePool", [both], kernel_shape=[NEAR, NEAR], strides=[NEAR, NEAR])
+    coarse = graph.node("AveragePool", [coarse], kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
+    ends = [graph.array(name, np.array([value], np.int64)) for name, value in (("first", 0), ("second", 1), ("end", 2))]
+    channel = graph.array("channel", np.array([1], np.int64))
+    mean = graph.node("Slice", [coarse, ends[0], ends[1], channel])
+    square = graph.node("Slice", [coarse, ends[1], ends[2], channel])
+    variance = graph.node("Relu", [graph.node("Sub", [square, graph.node("Mul", [mean, mean])])])
+    variance = graph.node("Add", [variance, graph.array("least", np.float32(_LEAST_VARIANCE))])
+    sharpness = graph.node("Reciprocal", [graph.node("Sqrt", [variance])])
+    scales = graph.array("scales", np.array([1, 1, NEAR, NEAR], np.float32))
+    zero, sides = graph.array("zero", np.array([0, 0], np.int64)), graph.array("sides", np.array([2, 3], np.int64))
+    size = graph.node("Shape", [x], start=2)
+    fine = []
+    for plane in (mean, sharpness):
+        large = graph.node("Resize", [plane, "", scales], mode="linear")
+        fine.append(graph.node("Slice", [large, zero, size, sides]))
+    apart = graph.node("Mul", [graph.node("Sub", [x, fine[0]]), fine[1]])
+    return graph.node("Concat", [x, apart], axis=1)
+
+
+def _write(graph: _Graph, block: Block, x: str) -> str:
     y = x
     if block.depth is not None and block.middle is not None:
         y = graph.conv(y, *_folded(block.depth, block.middle), block.depth.stride[0], block.depth.groups)
     weight, bias = _folded(block.mix, block.norm)
-    y = graph.conv(y, weight * np.float32(scale), bias, block.mix.stride[0])
+    y = graph.conv(y, weight, bias, block.mix.stride[0])
     y = graph.node("Relu", [y])
     return graph.node("Add", [x, y]) if block.add else y
 

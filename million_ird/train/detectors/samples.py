@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 
-from million_ird.degrade.op import Bytes, Floats, luma
+from million_ird.degrade.op import Bytes, luma
 from million_ird.degrade.watermark import HELD_OUT, TRAINING, Style, stamp
 from million_ird.degrade.watermark.lettering import between
 from million_ird.errors import BadImage, InputError
@@ -51,13 +52,13 @@ class Sample:
 
     Attributes:
         image: (S, S) uint8 luma.
-        cells: (S / 16, S / 16) float32: 1 = marked, 0 = not, NaN = not asked.
-        strokes: (S / 4, S / 4) float32, 0..1: how much of these pixels the mark covers.
+        cells: (S / 16, S / 16) int8: 1 = marked, 0 = not, -1 = not asked.
+        strokes: (S / 4, S / 4) uint8: how much of these pixels the mark covers, 255 = all.
     """
 
     image: Bytes
-    cells: Floats
-    strokes: Floats
+    cells: NDArray[np.int8]
+    strokes: Bytes
 
     @property
     def marked(self) -> bool:
@@ -121,7 +122,8 @@ class Samples:
         seed: of all chance.
         size: side of a sample, px.
         style: what marks are made of.
-        hard: 1 = all that there is; towards 0 marks are larger and stronger, decoys and smaller sizes rarer.
+        rise: the first so many get harder, pair by pair: marks are larger and stronger at the start, decoys and
+            smaller sizes rarer.
         decoys: share of the pairs with one, where it is hardest.
     """
 
@@ -131,24 +133,25 @@ class Samples:
         seed: int,
         size: int,
         style: Style = TRAINING,
-        hard: float = 1.0,
+        rise: int = 0,
         decoys: float = 0.1,
     ) -> None:
         if style is HELD_OUT:
             raise ValueError("what is held out is not for training")
         self.pictures, self.seed, self.size, self.style = pictures, seed, size, style
-        self.hard, self.decoys = hard, decoys
+        self.rise, self.decoys = rise, decoys
 
     def __getitem__(self, number: int) -> tuple[Sample, Sample]:
         """Without a mark, and with one."""
         rng = rng_for(self.seed, "watermark", number)
-        larger = between(rng, 1.0, 1.9) if rng.random() < 0.5 * self.hard else 1.0
+        hard = min(1.0, number / self.rise) if self.rise else 1.0
+        larger = between(rng, 1.0, 1.9) if rng.random() < 0.5 * hard else 1.0
         image = self._crop(rng, round(self.size * larger))
-        lowest = HEIGHTS[0] + 8 * (1 - self.hard)
-        if rng.random() < self.decoys * self.hard:
+        lowest = HEIGHTS[0] + 8 * (1 - hard)
+        if rng.random() < self.decoys * hard:
             image = disguise(image, rng, self.style, height=between(rng, *HEIGHTS, log=True) * larger)
         height = between(rng, lowest, HEIGHTS[1], log=True) * larger
-        opacity = 1.0 if rng.random() < 0.12 else between(rng, 0.15 + 0.5 * (1 - self.hard), 0.9)
+        opacity = 1.0 if rng.random() < 0.12 else between(rng, 0.15 + 0.5 * (1 - hard), 0.9)
         found = stamp(image, rng, self.style, height=height, opacity=opacity)
         clean = np.zeros_like(found.cover)
 
@@ -193,14 +196,14 @@ def finished(image: Bytes, cover: Bytes, rng: Chance, size: int) -> Sample:
         grey = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
         cover = cv2.resize(cover, (size, size), interpolation=cv2.INTER_AREA)
     strokes = cv2.resize(cover, (size // STROKE, size // STROKE), interpolation=cv2.INTER_AREA)
-    return Sample(grey.astype(np.uint8, copy=False), cells_of(cover), strokes.astype(np.float32) / np.float32(255))
+    return Sample(grey.astype(np.uint8, copy=False), cells_of(cover), strokes)
 
 
-def cells_of(cover: Bytes) -> Floats:
+def cells_of(cover: Bytes) -> NDArray[np.int8]:
     """The cells of the map from the pixels that are marked; letters and the gaps between them count alike."""
     there = cv2.dilate((cover > 64).astype(np.uint8), np.ones((5, 5), np.uint8))
     rows, columns = -(-cover.shape[0] // STRIDE), -(-cover.shape[1] // STRIDE)
     padded = np.zeros((rows * STRIDE, columns * STRIDE), np.float32)
     padded[: cover.shape[0], : cover.shape[1]] = there
     share = padded.reshape(rows, STRIDE, columns, STRIDE).mean((1, 3))
-    return np.where(share == 0, 0, np.where(share >= _FAINT, 1, np.nan)).astype(np.float32)
+    return np.where(share == 0, 0, np.where(share >= _FAINT, 1, -1)).astype(np.int8)

@@ -14,24 +14,32 @@ class DetectorConfig(Config):
 
     seed: int = 0
     """Of all chance: the same seed, pictures and versions give the same file, byte for byte, on one thread."""
-    steps: int = Field(default=16_000, ge=1)
+    steps: int = Field(default=36_000, ge=1)
     """Changes of the weights."""
     batch: int = Field(default=16, ge=2, multiple_of=2)
     """Samples to a step: each crop without and with a mark."""
     size: int = Field(default=224, ge=64, multiple_of=16)
     """Side of a sample, px."""
-    late: float = Field(default=0.15, ge=0, le=1)
+    late: float = Field(default=0.2, ge=0, le=1)
     """Share of the steps, the last ones, on samples of twice the side, a quarter as many: about what is measured."""
-    rise: float = Field(default=0.35, ge=0, le=1)
-    """Share of the steps over which it gets harder: from strong and large marks, no decoys, to all that there is."""
+    pool: int = Field(default=40_000, ge=1)
+    """Pairs of samples, made ahead and shown again and again in another order, mirrored, lighter; of the larger ones of
+    the end a ninth as many. 100 kB of memory for one of 224 px."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that make them; the result is the same."""
+    rise: float = Field(default=0.3, ge=0, le=1)
+    """Share of the pool, shown first, over which it gets harder: from strong and large marks, no decoys, to all that
+    there is."""
     rate: float = Field(default=3e-3, gt=0)
     """Learning rate, falling to 0 by a cosine after a short rise."""
-    decay: float = Field(default=1e-4, ge=0)
+    layer_rate: float = Field(default=0.015, gt=0)
+    """The same for the full convolutions, which `million_ird.train.detectors.muon` teaches."""
+    decay: float = Field(default=1e-3, ge=0)
     """Weight decay."""
     decoys: float = Field(default=0.1, ge=0, le=1)
     """Share of the crops that hold something which looks like a mark and is none."""
-    marked: float = Field(default=1.0, gt=0)
-    """Weight of a marked cell beside an unmarked one."""
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    """The weights that count are an average over the last steps: so much of it is kept at each."""
     whole: float = Field(default=0.5, ge=0)
     """Weight of the loss of the whole picture beside that of the cells."""
     strokes: float = Field(default=0.5, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -26,9 +27,12 @@ from million_ird.meters import Frame
 from million_ird.meters.watermark import Watermark, reduced
 from million_ird.rng import rng_for
 from million_ird.tables import locked, whole, write_json
+from million_ird.train import average
 from million_ird.train.detectors.card import card
-from million_ird.train.detectors.net import Coach, Detector, pooled, to_onnx
-from million_ird.train.detectors.samples import Sample, Samples, load, photos
+from million_ird.train.detectors.muon import Muon
+from million_ird.train.detectors.net import Block, Coach, Detector, pooled, to_onnx
+from million_ird.train.detectors.pool import Batch, make
+from million_ird.train.detectors.samples import load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 
 PIXELS = Watermark.model_fields["pixels"].default
@@ -146,50 +150,62 @@ def fit(
         torch.manual_seed(config.seed)
         net = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         coach = Coach(net)
-    optimiser = torch.optim.AdamW(coach.parameters(), config.rate, weight_decay=config.decay)
+    mean = copy.deepcopy(coach).eval()
+    averaged, learning = ({k: v for k, v in x.state_dict().items() if v.is_floating_point()} for x in (mean, coach))
+    layers, others = parted(coach)
+    optimisers = {
+        Muon(layers, config.layer_rate): config.layer_rate,
+        torch.optim.AdamW(others, config.rate, weight_decay=config.decay): config.rate,
+    }
     log: list[dict[str, float]] = []
     losses: list[float] = []
-    number = 0
+    late = config.steps - round(config.steps * config.late)
+    pairs = config.batch // 2
+    pool = make(pictures, config, config.pool, config.size, config.rise)
+    order = np.arange(len(pool))
     coach.train()
     for step in range(config.steps):
-        size, count = crops(step, config)
-        samples = Samples(pictures, config.seed, size, hard=hardness(step, config), decoys=config.decoys)
-        batch = collated([samples[number + extra] for extra in range(count)])
-        number += count
-        rate = config.rate * share(step, config.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        if step == late:
+            pool, order = make(pictures, config, max(1, config.pool // 9), 2 * config.size), order[:0]
+            pairs = max(1, pairs // 4)
+        rng = rng_for(config.seed, "watermark step", step)
+        if len(order) < pairs:
+            order = rng.generator.permutation(len(pool))
+        chosen, order = order[:pairs], order[pairs:]
+        batch = pool.batch(chosen, rng)
+        part = share(step, config.steps)
+        for optimiser, rate in optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = part * rate
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
             cells, strokes = coach(batch.images)
         loss = loss_of(cells.float(), strokes.float(), batch, config)
-        optimiser.zero_grad(set_to_none=True)
+        coach.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(coach.parameters(), 5.0)
-        optimiser.step()
+        torch.nn.utils.clip_grad_norm_(others, 5.0)
+        for optimiser in optimisers:
+            optimiser.step()
+        average.update(averaged, learning, config.ema, step)
         losses.append(loss.item())
         if tell is not None:
             tell(step + 1, {"loss": losses[-1]})
         if (step + 1) % config.every == 0 or step + 1 == config.steps:
-            line = {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(rate, 7), "size": size}
+            line = {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(part * config.rate, 7)}
             losses.clear()
             if held and (step + 1) % config.watch == 0:
-                found = check(net.eval(), held, config)
-                net.train()
+                found = check(mean.net, held, config)
                 line |= {"auc": found["auc"]} if found else {}
             log.append(line)
-    return net.eval(), log
+    return mean.net, log
 
 
-def crops(step: int, config: DetectorConfig) -> tuple[int, int]:
-    """Side of the samples of a step, px, and how many crops they come from."""
-    if step >= config.steps - round(config.steps * config.late):
-        return 2 * config.size, max(1, config.batch // 8)
-    return config.size, config.batch // 2
-
-
-def hardness(step: int, config: DetectorConfig) -> float:
-    """Of the samples of a step: from 0 up to 1."""
-    return min(1.0, step / max(1.0, config.rise * config.steps))
+def parted(coach: Coach) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """The weights of full convolutions with normalisation behind them, and all others."""
+    layers = {id(block.mix.weight) for block in coach.net.blocks if isinstance(block, Block)}
+    split: tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]] = ([], [])
+    for weight in coach.parameters():
+        split[id(weight) not in layers].append(weight)
+    return split
 
 
 def share(step: int, steps: int) -> float:
@@ -200,36 +216,12 @@ def share(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """`images` (B, 1, S, S) uint8; `cells` (B, S / 16, S / 16) and `strokes` (B, S / 4, S / 4) as in `Sample`."""
-
-    images: Tensor
-    cells: Tensor
-    strokes: Tensor
-
-    @property
-    def marked(self) -> Tensor:
-        """(B,) float, 1 = has a mark."""
-        return (self.cells == 1).flatten(1).any(1).float()
-
-
-def collated(pairs: Sequence[tuple[Sample, Sample]]) -> Batch:
-    """Pairs as one batch, twice as long."""
-    found = [sample for pair in pairs for sample in pair]
-    images = torch.from_numpy(np.stack([sample.image for sample in found])[:, None])
-    cells, strokes = (torch.from_numpy(np.stack([getattr(x, name) for x in found])) for name in ("cells", "strokes"))
-    return Batch(images, cells, strokes)
-
-
 def loss_of(cells: Tensor, strokes: Tensor, batch: Batch, config: DetectorConfig) -> Tensor:
     """Cross entropy of the cells that are asked about, of the pictures, and of the strokes."""
-    asked = ~torch.isnan(batch.cells)
-    by_cell = F.binary_cross_entropy_with_logits(
-        cells[asked], batch.cells[asked], pos_weight=torch.tensor(config.marked, device=cells.device)
-    )
+    asked = batch.cells >= 0
+    by_cell = F.binary_cross_entropy_with_logits(cells[asked], batch.cells[asked].float())
     by_picture = F.binary_cross_entropy_with_logits(pooled(cells), batch.marked)
-    by_stroke = F.binary_cross_entropy_with_logits(strokes, batch.strokes)
+    by_stroke = F.binary_cross_entropy_with_logits(strokes, batch.strokes / 255)
     return by_cell + config.whole * by_picture + config.strokes * by_stroke
 
 
