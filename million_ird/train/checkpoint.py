@@ -32,7 +32,7 @@ class Position:
         bad: skipped steps in a row, up to now.
         skipped: skipped steps in all.
         best: the best score in validation, and its step.
-        data: items of each task, as a fingerprint.
+        data: of each task, the number of its items and a hash of its files' names and sizes.
         counts: steps of each variant.
         frozen: sha256 of the weights that the stage must leave as they are, "" = none.
     """
@@ -44,7 +44,7 @@ class Position:
     skipped: int = 0
     best: float | None = None
     best_step: int | None = None
-    data: dict[str, int] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     frozen: str = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ class Named(Pictures):
     def __getitem__(self, index: int) -> tuple[str, NDArray[Any]]:
         return self._names[index], pixels(self._paths[index], str(self._paths[index]))
 
+    def files(self) -> Iterator[tuple[str, int]]:
+        return ((name, path.stat().st_size) for name, path in zip(self._names, self._paths, strict=True))
+
 
 class First(Pictures):
     """The first pictures of a source."""
@@ -39,6 +42,9 @@ class First(Pictures):
 
     def __getitem__(self, index: int) -> tuple[str, NDArray[Any]]:
         return self._source[index]
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        return self._source.files()
 
 
 class Cached(Pictures):
@@ -62,6 +68,9 @@ class Cached(Pictures):
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        return self._source.files()
 
     def __getitem__(self, index: int) -> tuple[str, NDArray[Any]]:
         if index in self._kept:

@@ -33,7 +33,7 @@ from million_ird.train.dynet import DyNetTraining
 from million_ird.train.parallel import Team, team
 from million_ird.train.settings import TrainConfig, fixed, read_config
 from million_ird.train.stage import Stage
-from million_ird.train.tasks import Task, tasks_of
+from million_ird.train.tasks import Task, fingerprint, tasks_of
 
 CONFIG, SUMMARY = "train.yaml", "summary.json"
 
@@ -114,7 +114,7 @@ def _train(config: TrainConfig, out: Path, resume: bool, tell: Tell, mates: Team
     sets = validation.sets_of(config)
     stage = stage_of(config, mates.device, tasks)
     net = network(config, stage).to(mates.device)
-    state = _state(config, net, {task.name: sum(task.counts) for task in tasks})
+    state = _state(config, net, {task.name: fingerprint(task) for task in tasks})
     state.position.frozen = stage.frozen(net)
     if resume and (last := checkpoint.latest(out / "checkpoints")):
         data, frozen = state.position.data, state.position.frozen
@@ -122,7 +122,11 @@ def _train(config: TrainConfig, out: Path, resume: bool, tell: Tell, mates: Team
         if state.position.frozen and not frozen == state.position.frozen == stage.frozen(net):
             raise OutputError(f"{out}: --init {config.init} is another base than it began with; put that one back")
         if state.position.data != data:
-            raise OutputError(f"{out}: data: began with {state.position.data}, now there are {data}; put them back")
+            was = state.position.data
+            changed = [
+                f"{name}: {was.get(name)} -> {data.get(name)}" for name in was | data if was.get(name) != data.get(name)
+            ]
+            raise OutputError(f"{out}: the data are not those it began with ({'; '.join(changed)}); put them back")
         if state.position.step == config.steps and (said := read_json(out / SUMMARY)):
             return Outcome(str(out), said.pop("status"), said.pop("step"), str(out / "model"), said)
     Degrader(tasks, config, mates.device)
@@ -248,7 +252,7 @@ def _model_at(init: str) -> str:
     return init
 
 
-def _state(config: TrainConfig, net: nn.Module, data: dict[str, int]) -> State:
+def _state(config: TrainConfig, net: nn.Module, data: dict[str, str]) -> State:
     learning = {name: tensor for name, tensor in net.named_parameters() if tensor.requires_grad}
     decayed = {name for name, tensor in learning.items() if tensor.ndim >= 2 and not name.endswith(UNDECAYED)}
     groups = [

@@ -5,8 +5,9 @@ A task is asked for item `index` of `epoch`, and gives the same sample whoever a
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +50,18 @@ class Task(Protocol):
         """lq, hq: (3, S, S) float32 in [0, 1]; target: (S, S) int64, class of each pixel; kinds: (K,) float32, 1 for
         each class of `recipe` present; id: str; view: int."""
         ...
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Name and bytes of each file that it reads."""
+        ...
+
+
+def fingerprint(task: Task) -> str:
+    """How many items, and a hash of the names and sizes of their files: other data are told, but nothing is read."""
+    mark = hashlib.blake2b(digest_size=6)
+    for name, size in task.files():
+        mark.update(f"{name}\0{size}\n".encode())
+    return f"{sum(task.counts)} items, {mark.hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,7 @@ class Clean:
         self.name, self.counts = name, cached.counts
         self.recipe: Recipe | None = self._set.pipe
         self._later = data.degrade == "device"
+        self.files = cached.files
 
     def __call__(self, index: int, epoch: int) -> dict[str, Any]:
         if self._later:
@@ -146,6 +160,10 @@ class Paired:
         self._lq, self._hq = Cached(lq, half), Cached(hq, half)
         self.name, self.counts = name, self._hq.counts
         self._size, self._turns, self._seed = config.data.size, config.data.turns, config.seed
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        yield from self._lq.files()
+        yield from self._hq.files()
 
     def __call__(self, index: int, epoch: int) -> dict[str, Any]:
         name, lq = self._lq[index]

@@ -173,8 +173,12 @@ def test_how_the_work_is_done_may_change_on_resume(tmp_path, data):
 def test_other_data_is_refused_on_resume(tmp_path):
     folder = photos(tmp_path / "photos")
     train(config("dynet", "pretrain", [str(folder)]), tmp_path / "run")
-    (folder / "0.png").unlink()
-    with pytest.raises(OutputError, match=r"data: began with \{'photos': 4\}, now there are \{'photos': 3\}"):
+    first = folder / "0.png"
+    first.write_bytes((folder / "1.png").read_bytes() + b"other")
+    with pytest.raises(OutputError, match=r"\(photos: 4 items, (\w+) -> 4 items, (?!\1)\w+\); put them back"):
+        train(config("dynet", "pretrain", [str(folder)]), tmp_path / "run", resume=True)
+    first.unlink()
+    with pytest.raises(OutputError, match=r"photos: 4 items, \w+ -> 3 items, \w+"):
         train(config("dynet", "pretrain", [str(folder)]), tmp_path / "run", resume=True)
 
 

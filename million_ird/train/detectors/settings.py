@@ -14,7 +14,7 @@ class DetectorConfig(Config):
 
     seed: int = 0
     """Of all chance: the same seed, pictures and versions give the same file, byte for byte, on one thread."""
-    steps: int = Field(default=36_000, ge=1)
+    steps: int = Field(default=24_000, ge=1)
     """Changes of the weights."""
     batch: int = Field(default=16, ge=2, multiple_of=2)
     """Samples to a step: each crop without and with a mark."""
