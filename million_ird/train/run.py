@@ -30,6 +30,7 @@ from million_ird.train.batches import Samples
 from million_ird.train.checkpoint import Position, State
 from million_ird.train.device import Degrader
 from million_ird.train.dynet import DyNetTraining
+from million_ird.train.muon import Muon
 from million_ird.train.parallel import Team, team
 from million_ird.train.settings import TrainConfig, fixed, read_config
 from million_ird.train.stage import Stage
@@ -259,7 +260,7 @@ def _state(config: TrainConfig, net: nn.Module, data: dict[str, str]) -> State:
         {"params": [learning[name] for name in learning if name in decayed], "weight_decay": config.optim.decay},
         {"params": [learning[name] for name in learning if name not in decayed], "weight_decay": 0.0},
     ]
-    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optim.kind]
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "muon": Muon}[config.optim.kind]
     optimizer = kind(
         [group for group in groups if group["params"]], lr=config.optim.lr, betas=config.optim.betas, fused=True
     )

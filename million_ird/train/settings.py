@@ -61,8 +61,8 @@ _Below1 = Annotated[float, Field(ge=0, lt=1)]
 class Optim(Config):
     """How weights are changed."""
 
-    kind: Literal["adamw", "adam"] = "adamw"
-    """AdamW, or Adam."""
+    kind: Literal["adamw", "adam", "muon"] = "adamw"
+    """AdamW, Adam, or Muon for matrices and full convolutions with AdamW for the rest (`million_ird.train.muon`)."""
     lr: float = Field(default=2e-4, gt=0)
     """Highest learning rate."""
     floor: float = Field(default=1e-6, ge=0)

@@ -29,7 +29,7 @@ from million_ird.rng import rng_for
 from million_ird.tables import locked, whole, write_json
 from million_ird.train import average
 from million_ird.train.detectors.card import card
-from million_ird.train.detectors.muon import Muon
+from million_ird.train.detectors.muon import Normed
 from million_ird.train.detectors.net import Block, Coach, Detector, pooled, to_onnx
 from million_ird.train.detectors.pool import Batch, make
 from million_ird.train.detectors.samples import load, photos
@@ -154,7 +154,7 @@ def fit(
     averaged, learning = ({k: v for k, v in x.state_dict().items() if v.is_floating_point()} for x in (mean, coach))
     layers, others = parted(coach)
     optimisers = {
-        Muon(layers, config.layer_rate): config.layer_rate,
+        Normed(layers, config.layer_rate): config.layer_rate,
         torch.optim.AdamW(others, config.rate, weight_decay=config.decay): config.rate,
     }
     log: list[dict[str, float]] = []
