@@ -20,7 +20,7 @@ class DetectorConfig(Config):
     """Samples to a step: each crop without and with a mark."""
     size: int = Field(default=224, ge=64, multiple_of=16)
     """Side of a sample, px."""
-    late: float = Field(default=0.2, ge=0, le=1)
+    late: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps, the last ones, on samples of twice the side, a quarter as many: about what is measured."""
     pool: int = Field(default=40_000, ge=1)
     """Pairs of samples, made ahead and shown again and again in another order, mirrored, lighter; of the larger ones of
