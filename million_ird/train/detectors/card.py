@@ -20,7 +20,8 @@ def card(facts: Mapping[str, Any]) -> str:
     return f"""# Watermark detector
 
 Finds visible marks laid over photos: names, logos, tiles, grids, date stamps, captions, signatures. A stack of small
-convolutions over luma and its local contrast at 0.23 megapixels, {facts["parameters"]:,} parameters, {facts["bytes"]:,} bytes.
+convolutions over luma and its local contrast at 0.23 megapixels.
+{facts["parameters"]:,} parameters, {facts["bytes"]:,} bytes.
 In: `luma` (1, 1, H, W) uint8. Out: `score` (1,), 0..1, and `cells` (1, 1, H / 16, W / 16), 0..1, where.
 
 - Trained by `mird train detectors`, seed {config["seed"]}, {config["steps"]:,} steps of {config["batch"]} samples, in
