@@ -79,7 +79,6 @@ class Training:
         batch: crops of a step.
         sets: more, as `--set`.
         shared: run with seed 0 alone; all seeds of what builds on it take this one.
-        kind: of the optimiser.
     """
 
     name: str
@@ -96,7 +95,6 @@ class Training:
     batch: int = BATCH
     sets: tuple[str, ...] = ()
     shared: bool = False
-    kind: str = "adamw"
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -125,7 +123,7 @@ def _dynet() -> Iterator[Training]:
         return Training(name, "dynet", "finetune", steps, data, rate, sets=sets, **more)
 
     yield Training("dynet.pre", "dynet", "pretrain", 1800, ("photos={photos}",), "joint", shared=True)
-    yield finetune("dynet.target", 7000, "joint", shared=True, kind="muon", lr=3e-3)
+    yield finetune("dynet.target", 7000, "joint", shared=True)
     yield finetune("dynet.scratch", 720, "joint")
     yield finetune("dynet.pretrained", 720, "joint", start="dynet.pre")
     for variant in ("s", "l"):
@@ -207,7 +205,7 @@ def config_of(name: str, seed: int, scope: Scope) -> Any:
     one, steps = TRAININGS[name], steps_of(TRAININGS[name], scope)
     places = {"photos": str(scope.photos), "pairs": str(scope.pairs)}
     here = str(Path(__file__).parent)
-    optim = {"kind": one.kind, "lr": one.lr, "floor": 1e-5, "warmup": max(1, steps // 20), "decay": 0}
+    optim = {"kind": "adamw", "lr": one.lr, "floor": 1e-5, "warmup": max(1, steps // 20), "decay": 0}
     sets = [
         f"optim={json.dumps(optim)}",
         f"batch={2 if scope.smoke else one.batch}",
