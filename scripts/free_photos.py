@@ -28,14 +28,13 @@ from PIL import Image
 
 from million_ird.tables import whole
 
-PACKAGES = {
-    **dict.fromkeys(("gnome-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"), "wallpapers"),
-    **dict.fromkeys(("mate-backgrounds", "plasma-workspace-wallpapers", "ukui-wallpapers"), "wallpapers"),
-    "palapeli-data": "jigsaw puzzles",
-    "gcompris-qt-data": "animals, monuments and things, for children",
-    "ufoai-textures": "surfaces, doors, windows, signs: what looks like a mark and is none",
-}
-"""By name: what they show."""
+PACKAGES = (
+    *("gnome-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"),
+    *("mate-backgrounds", "plasma-workspace-wallpapers", "ukui-wallpapers"),
+    "palapeli-data",  # jigsaw puzzles
+    "gcompris-qt-data",  # animals, monuments and things, for children
+    "ufoai-textures",  # surfaces, doors, windows, signs: what looks like a mark and is none
+)
 
 LEAST_SIDE = 256
 LEAST_BYTES = 3000
@@ -89,7 +88,7 @@ def pictures(root: Path) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of all pictures: files, those in game archives, those in Qt's resource files."""
     for path in sorted(file for file in root.rglob("*") if file.is_file() and not file.is_symlink()):
         if path.suffix.lower() in _SUFFIXES:
-            yield f"{path.parent.name}_{path.name}", path.read_bytes()
+            yield path.relative_to(root).as_posix(), path.read_bytes()
         elif path.suffix == ".pk3":
             with zipfile.ZipFile(path) as archive:
                 names = [name for name in sorted(archive.namelist()) if name.lower().endswith(_SUFFIXES)]

@@ -26,8 +26,9 @@ def png(image: Image.Image, **more) -> bytes:
 
 def test_files_archives_and_resources_are_looked_through(scene, tmp_path):
     jpeg = encode_jpeg(scene, 90)
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "plain" / "a.jpg").write_bytes(jpeg)
+    for folder in ("plain", "other"):  # files of one name are two pictures
+        (tmp_path / folder / "images").mkdir(parents=True)
+        (tmp_path / folder / "images" / "a.jpg").write_bytes(jpeg)
     (tmp_path / "plain" / "copyright").write_text("free")
     with zipfile.ZipFile(tmp_path / "textures.pk3", "w") as archive:
         for number in range(2 * EVERY):
@@ -36,7 +37,8 @@ def test_files_archives_and_resources_are_looked_through(scene, tmp_path):
     (tmp_path / "things.rcc").write_bytes(b"qres" + len(jpeg).to_bytes(4, "big") + jpeg + b"rest")
     found = dict(pictures(tmp_path))
     assert found == {
-        "plain_a.jpg": jpeg,
+        "other/images/a.jpg": jpeg,
+        "plain/images/a.jpg": jpeg,
         "wall/00.jpg": jpeg,
         f"wall/{EVERY:02d}.jpg": jpeg,
         "things_8": jpeg,

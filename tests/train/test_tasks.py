@@ -19,7 +19,7 @@ from million_ird.degrade.run import Degraded
 from million_ird.errors import ConfigError, InputError
 from million_ird.images import encode_png
 from million_ird.train.settings import TrainConfig
-from million_ird.train.tasks import IGNORED, Clean, Paired, Task, parse, sample, tasks_of
+from million_ird.train.tasks import IGNORED, Clean, Paired, Task, fingerprint, parse, sample, tasks_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets")
 
@@ -217,6 +217,29 @@ def test_pairs_in_parquet_files_are_read_by_their_columns(crops: Crops, tmp_path
         item = task(index, 0)
         assert item["id"] == f"id{index}" and torch.allclose(item["lq"], 1 - item["hq"], atol=1e-6)
         assert lies_in(item["hq"], crops[index])
+
+
+@pytest.mark.parametrize("kind", ["photos", "part", "pairs", "table", "layout"])
+def test_a_fingerprint_tells_other_files_of_the_same_number(
+    clean: Path, paired: Path, crops: Crops, tmp_path: Path, kind: str
+) -> None:
+    source, spec = tmp_path / "source", "denoise={}"
+    if kind == "table":
+        parquet(source / "a.parquet", {"image": crops}, ["a"] * 6)
+    elif kind == "layout":
+        shutil.copytree(clean, source)
+        spec = "denoise=wed:{}"
+    else:
+        shutil.copytree(paired if kind == "pairs" else clean, source)
+        spec += ",limit=2" if kind == "part" else ""
+    before = fingerprint(only(spec.format(source)))
+    assert before == fingerprint(only(spec.format(source))) and before.split()[0] == ("2" if kind == "part" else "6")
+    if kind == "table":
+        parquet(source / "a.parquet", {"image": [255 - crops[0][:20], *crops[1:]]}, ["a"] * 6)
+    else:
+        first = next(path for path in sorted(source.rglob("*.png")))
+        first.write_bytes(first.read_bytes() + b"other")
+    assert fingerprint(only(spec.format(source))) != before
 
 
 def test_rows_of_one_name_are_cropped_apart(crops: Crops, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from million_ird.degrade.op import Bytes
 from million_ird.degrade.watermark.lettering import between
-from million_ird.rng import Chance
+from million_ird.rng import Chance, rng_for
 from million_ird.train.detectors.net import STRIDE
 from million_ird.train.detectors.samples import STROKE, Samples
 from million_ird.train.detectors.settings import DetectorConfig
@@ -72,6 +72,24 @@ class Pool:
         labels = [np.stack([np.zeros_like(part), part], 1) for part in labels]  # without a mark: nowhere
         images, *labels = (torch.from_numpy(np.ascontiguousarray(part)).flatten(0, 1) for part in (images, *labels))
         return Batch(images[:, None], *labels)
+
+
+def batches(pictures: Sequence[Bytes], config: DetectorConfig) -> Iterator[Batch]:
+    """One for each step: the pool in its order, where it gets harder, then in other orders; towards the end larger
+    ones, if the config says so."""
+    late = config.steps - round(config.steps * config.late)
+    pairs = config.batch // 2
+    pool = make(pictures, config, config.pool, config.size, config.rise)
+    order = np.arange(len(pool))
+    for step in range(config.steps):
+        if step == late:
+            pool, order = make(pictures, config, max(1, config.pool // 9), 2 * config.size), order[:0]
+            pairs = max(1, pairs // 4)
+        rng = rng_for(config.seed, "watermark step", step)
+        if len(order) < pairs:
+            order = rng.generator.permutation(len(pool))
+        chosen, order = order[:pairs], order[pairs:]
+        yield pool.batch(chosen, rng)
 
 
 def make(pictures: Sequence[Bytes], config: DetectorConfig, count: int, size: int, rise: float = 0.0) -> Pool:

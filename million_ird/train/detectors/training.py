@@ -31,7 +31,7 @@ from million_ird.train import average
 from million_ird.train.detectors.card import card
 from million_ird.train.detectors.muon import Normed
 from million_ird.train.detectors.net import Block, Coach, Detector, pooled, to_onnx
-from million_ird.train.detectors.pool import Batch, make
+from million_ird.train.detectors.pool import Batch, batches
 from million_ird.train.detectors.samples import load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 
@@ -91,7 +91,7 @@ def train_watermark(
         figures = check(net, held or pictures, config)
         facts = {
             "data": sorted({Path(name).name for name in data}),
-            "pictures": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
+            "pictures": {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
             "config": config.model_dump(),
             "parameters": sum(p.numel() for p in net.parameters()),
             "held_out": figures,
@@ -159,20 +159,8 @@ def fit(
     }
     log: list[dict[str, float]] = []
     losses: list[float] = []
-    late = config.steps - round(config.steps * config.late)
-    pairs = config.batch // 2
-    pool = make(pictures, config, config.pool, config.size, config.rise)
-    order = np.arange(len(pool))
     coach.train()
-    for step in range(config.steps):
-        if step == late:
-            pool, order = make(pictures, config, max(1, config.pool // 9), 2 * config.size), order[:0]
-            pairs = max(1, pairs // 4)
-        rng = rng_for(config.seed, "watermark step", step)
-        if len(order) < pairs:
-            order = rng.generator.permutation(len(pool))
-        chosen, order = order[:pairs], order[pairs:]
-        batch = pool.batch(chosen, rng)
+    for step, batch in enumerate(batches(pictures, config)):
         part = share(step, config.steps)
         for optimiser, rate in optimisers.items():
             for group in optimiser.param_groups:
