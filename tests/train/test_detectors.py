@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 
 import cv2
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from million_ird.degrade.watermark import HELD_OUT, TRAINING
 from million_ird.errors import InputError
@@ -19,12 +23,14 @@ from million_ird.meters.watermark import Watermark
 from million_ird.rng import rng_for
 from million_ird.train.detectors import DetectorConfig, train_watermark
 from million_ird.train.detectors.decoys import DECOYS, disguise
+from million_ird.train.detectors.depthwise import Depthwise
 from million_ird.train.detectors.net import Coach, Detector, pooled, to_onnx
 from million_ird.train.detectors.pool import make
 from million_ird.train.detectors.samples import Samples, cells_of, photos
+from million_ird.train.detectors.start import begin
 from million_ird.train.detectors.training import auc, loss_of
 
-TINY = DetectorConfig(steps=3, batch=2, size=64, late=0.34, pool=5, checks=4)
+TINY = DetectorConfig(steps=3, batch=2, size=64, pool=5, checks=4)
 
 
 @pytest.fixture(scope="module")
@@ -89,11 +95,12 @@ def test_the_loss_falls():
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 60, (128, 128, 3), np.uint8)]
     net = Coach(Detector())
-    seen = make(pictures, TINY, 4, 64).batch(np.arange(4), rng_for(0, "batch"))
+    seen = make(pictures, TINY.model_copy(update={"pool": 4})).batch(np.arange(4), rng_for(0, "batch"))
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3)
     losses = []
     for _ in range(15):
-        loss = loss_of(*net(seen.images), seen, TINY)
+        cells, strokes = net(seen.images)
+        loss = loss_of(cells, strokes, seen, TINY)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -124,7 +131,8 @@ def test_a_pair_is_one_scene_without_and_with_a_mark(photo):
 
 
 def test_a_pool_is_the_same_from_any_number_of_processes(photo):
-    one, two = (make([photo], TINY.model_copy(update={"workers": n}), 60, 64, rise=0.5) for n in (1, 2))
+    config = TINY.model_copy(update={"pool": 60, "rise": 0.5})
+    one, two = (make([photo], config.model_copy(update={"workers": n})) for n in (1, 2))
     for name in ("images", "cells", "strokes"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
     strong, weak = (
@@ -135,7 +143,7 @@ def test_a_pool_is_the_same_from_any_number_of_processes(photo):
 
 
 def test_a_batch_moves_labels_with_their_pixels(photo):
-    pool = make([photo], TINY, 12, 64)
+    pool = make([photo], TINY.model_copy(update={"pool": 12}))
     batches = [pool.batch(np.arange(12), rng_for(0, "batch", number)) for number in range(8)]
     ways = set()
     for batch in batches:
@@ -185,10 +193,8 @@ def test_cells_are_marked_clean_or_not_asked():
 def test_the_file_gives_what_the_network_gives(shape, tmp_path):
     torch.manual_seed(0)
     net = Detector()
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
-            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    for layer in net.layers():
+        torch.nn.init.normal_(layer.bias, 0, 0.1)  # type: ignore[arg-type]
     net.eval().offset.fill_(-2.5)
     path = tmp_path / "net.onnx"
     path.write_bytes(to_onnx(net, {}))
@@ -199,6 +205,113 @@ def test_the_file_gives_what_the_network_gives(shape, tmp_path):
     expected = torch.sigmoid(pooled(cells) - net.offset)
     assert meter(frame)[0] == pytest.approx(float(expected), abs=1e-4)
     np.testing.assert_allclose(meter.map(frame), torch.sigmoid(cells[0] - net.offset).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_depthwise_convolutions_and_their_gradients_are_torchs(kernel, stride):
+    torch.manual_seed(0)
+    layer = Depthwise(6, kernel, stride).double()
+    x = torch.randn(2, 6, 13, 10, dtype=torch.float64, requires_grad=True)
+    plain = torch.nn.functional.conv2d(x, layer.weight, layer.bias, stride, kernel // 2, 1, 6)
+    ours, grad = layer(x), torch.randn_like(plain)
+    torch.testing.assert_close(ours, plain)
+    wanted = [x, layer.weight, layer.bias]
+    for a, b in zip(torch.autograd.grad(ours, wanted, grad), torch.autograd.grad(plain, wanted, grad), strict=True):
+        torch.testing.assert_close(a, b)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer.float()(x.float()).dtype == torch.bfloat16
+
+
+def published(path, net, rng):
+    """A file as the text detector's: three colours, normalisation behind the stem, factors and summands between.
+    What it gives for a picture, too."""
+    nodes, arrays, values = [], [], "x"
+
+    def node(kind, *inputs, **more):
+        nonlocal values
+        nodes.append(helper.make_node(kind, inputs, [f"v{len(nodes)}"], **more))
+        values = nodes[-1].output[0]
+        return values
+
+    def array(content):
+        arrays.append(numpy_helper.from_array(np.asarray(content, np.float32), f"a{len(arrays)}"))
+        return arrays[-1].name
+
+    def drawn(*shape):
+        return array(rng.normal(0.1, 0.3, shape))
+
+    def affine():
+        node("Mul", drawn(1), values)
+        node("Add", values, drawn(1))
+
+    def swish():
+        x = values
+        node("Add", x, array(3.0))
+        node("Clip", values, array(0.0), array(6.0))
+        node("Mul", x, values)
+        node("Div", values, array(6.0))
+
+    for number, layer in enumerate(net.layers()):
+        out, inside, *size = layer.weight.shape
+        weight = array(rng.normal(0, 1 / np.sqrt(inside * size[0] ** 2), (out, 3 if number == 0 else inside, *size)))
+        more = {"strides": list(layer.stride), "pads": [size[0] // 2] * 4, "group": layer.groups}
+        node("Conv", values, weight, *([drawn(out)] if number else []), kernel_shape=size, **more)
+        if number == 0:
+            spread = array(rng.uniform(0.5, 2, out))
+            node("BatchNormalization", values, drawn(out), drawn(out), drawn(out), spread)
+            continue
+        affine()
+        if layer.stride == (1, 1):
+            swish()
+            affine()
+    graph = helper.make_graph(
+        nodes,
+        "text",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info(values, TensorProto.FLOAT, None)],
+        arrays,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=8), path)
+    return path
+
+
+def test_training_begins_with_a_text_detectors_layers(tmp_path):
+    torch.manual_seed(0)
+    net = Detector()
+    path = published(tmp_path / "text.onnx", net, np.random.default_rng(0))
+    begin(net, path)
+    luma = torch.randint(0, 256, (1, 1, 320, 320), dtype=torch.uint8)
+    colours = ((luma.float() - 127.5) / 127.5).repeat(1, 3, 1, 1).numpy()
+    expected = np.asarray(onnxruntime.InferenceSession(path).run(None, {"x": colours})[0])
+    for block in net.blocks:
+        block.bend = torch.nn.functional.hardswish  # type: ignore[assignment]
+    with torch.no_grad():
+        ours = net.blocks(net.begun(luma)).numpy()
+    middle = np.s_[..., 9:-9, 9:-9]  # beyond the border a summand that is worked in is zero, too
+    factor, summand = np.polyfit(ours[middle].ravel(), expected[middle].ravel(), 1)  # the last ones, left behind
+    np.testing.assert_allclose(ours[middle] * factor + summand, expected[middle], atol=1e-3 * expected.std())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no network", "other"])
+def test_what_is_no_text_detector_is_refused(tmp_path, content):
+    path = tmp_path / "text.onnx"
+    if content == "other":
+        content = to_onnx(Detector(), {})
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"init: .*text\.onnx (is not PP-OCRv4's|can't be read)"):
+        begin(Detector(), path)
+
+
+def test_the_card_says_what_training_began_with(folder, tmp_path):
+    path = published(tmp_path / "text.onnx", Detector(), np.random.default_rng(0))
+    train_watermark([folder], tmp_path / "run", TINY.model_copy(update={"init": str(path), "rate": 1e-6}))
+    card, facts = ((tmp_path / "run" / f"watermark.{kind}").read_text() for kind in ("md", "json"))
+    assert (
+        hashlib.sha256(path.read_bytes()).hexdigest() in card
+        and "PP-OCRv4" in card
+        and str(tmp_path) not in card + facts
+    )
 
 
 def test_auc_counts_pairs():

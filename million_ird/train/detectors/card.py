@@ -17,15 +17,21 @@ def card(facts: Mapping[str, Any]) -> str:
         if held
         else "Not checked."
     )
+    start = "- Its weights began from chance.\n"
+    if facts["init"]:
+        start = (
+            "- It began with the first layers of PP-OCRv4's mobile text detector (PaddleOCR, Apache-2.0;\n"
+            f"  ch_PP-OCRv4_det_infer.onnx, sha256 `{facts['init']}`).\n"
+        )
     return f"""# Watermark detector
 
-Finds visible marks laid over photos: names, logos, tiles, grids, date stamps, captions, signatures. A stack of small
-convolutions over luma and its local contrast at 0.23 megapixels.
-{facts["parameters"]:,} parameters, {facts["bytes"]:,} bytes.
+Finds visible marks laid over photos: names, logos, tiles, grids, date stamps, captions, signatures. Convolutions
+over luma at 0.23 megapixels, {facts["parameters"]:,} parameters, {facts["bytes"]:,} bytes.
 In: `luma` (1, 1, H, W) uint8. Out: `score` (1,), 0..1, and `cells` (1, 1, H / 16, W / 16), 0..1, where.
 
-- Trained by `mird train detectors`, seed {config["seed"]}, {config["steps"]:,} steps of {config["batch"]} samples, in
-  {facts["seconds"] / 60:.0f} minutes on one core ({facts["machine"]}, torch {facts["torch"]}).
+{start}- Trained by `mird train detectors`, seed {config["seed"]}, {config["steps"]:,} steps of
+  {config["batch"]} samples, in {facts["seconds"] / 60:.0f} minutes on one core
+  ({facts["machine"]}, torch {facts["torch"]}).
 - Pictures: {len(facts["pictures"])} clean photos from {", ".join(facts["data"])}; the marks and the decoys are drawn by
   `million_ird.degrade.watermark` and `million_ird.train.detectors.decoys`. Names and hashes of the pictures:
   watermark.json.

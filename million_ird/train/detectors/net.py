@@ -1,7 +1,8 @@
-"""The network that finds watermarks: a small stack of convolutions over luma and its local contrast, one logit for each
-16 x 16 px.
+"""The network that finds watermarks: the first layers of a text detector over luma, one logit for each 16 x 16 px.
 
-Written as ONNX by hand, batch normalisation folded in: what runs where pictures are measured needs no torch.
+Its plan is that of PP-OCRv4's mobile text detector (PaddleOCR, Apache-2.0; PP-LCNetV3 at 0.75) up to sixteenths, so
+that training can begin with its weights (`million_ird.train.detectors.start`). Written as ONNX by hand: what runs where
+pictures are measured needs no torch.
 """
 
 from __future__ import annotations
@@ -14,57 +15,48 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from million_ird.train.detectors.depthwise import Depthwise
+
 STRIDE = 16
 """Pixels to a cell of the map, each way."""
 
 SHARPNESS = 2.0
 """Of the soft maximum over the map: log of the sum of exp(2 x) over 2."""
 
-MIDDLE, SPREAD = 128.0, 64.0
+MIDDLE = 127.5
 """What is taken from, and divides, bytes of luma; beyond the border lies middle grey."""
 
-NEAR = 8
-"""Local contrast is against the mean and deviation of 3 x 3 squares of so many px, blended smoothly."""
+_STEM = 16  # channels at half the size
 
-_LEAST_VARIANCE = 0.01  # of luma over SPREAD: in flatter places contrast is not raised further
-
-# in, out, kernel, stride, depthwise first. Multiples of 16 channels: what onnxruntime is quick at.
+# in, out, kernel, stride
 _PLAN = (
-    (2, 16, 3, 2, False),
-    (16, 32, 3, 2, False),
-    (32, 48, 3, 2, False),
-    (48, 48, 3, 1, True),
-    (48, 48, 3, 1, True),
-    (48, 96, 3, 2, True),
-    (96, 96, 5, 1, True),
-    (96, 96, 5, 1, True),
-    (96, 96, 5, 1, True),
+    (_STEM, 32, 3, 1),  # with ReLU, which onnxruntime works into the convolutions
+    (32, 48, 3, 2),
+    (48, 48, 3, 1),
+    (48, 96, 3, 2),
+    (96, 96, 3, 1),
+    (96, 192, 3, 2),
+    (192, 192, 5, 1),
+    (192, 192, 5, 1),
+    (192, 192, 5, 1),
+    (192, 192, 5, 1),
 )
-
 
 _FINE = 4  # the last block that sees eighths
 
 
 class Block(nn.Module):
-    """Convolution, normalisation, ReLU; maybe a depthwise one first and the input added where the shape is kept."""
+    """A depthwise convolution and one of 1 x 1; ReLU, or else hard swish, behind each that keeps the size."""
 
-    def __init__(self, inside: int, outside: int, kernel: int, stride: int, depthwise: bool) -> None:
+    def __init__(self, inside: int, outside: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.add = depthwise and stride == 1 and inside == outside
-        self.depth = (
-            nn.Conv2d(inside, inside, kernel, stride, kernel // 2, groups=inside, bias=False) if depthwise else None
-        )
-        self.middle = nn.BatchNorm2d(inside) if depthwise else None
-        own = (1, 1, 0) if depthwise else (kernel, stride, kernel // 2)
-        self.mix = nn.Conv2d(inside, outside, *own, bias=False)
-        self.norm = nn.BatchNorm2d(outside)
+        self.depth = Depthwise(inside, kernel, stride)
+        self.mix = nn.Conv2d(inside, outside, 1)
+        self.bend = F.relu if inside == _STEM else F.hardswish
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x
-        if self.depth is not None and self.middle is not None:
-            y = self.middle(self.depth(y))
-        y = F.relu(self.norm(self.mix(y)))
-        return x + y if self.add else y
+        x = self.depth(x)
+        return self.bend(self.mix(self.bend(x) if self.depth.stride == (1, 1) else x))
 
 
 class Detector(nn.Module):
@@ -72,26 +64,27 @@ class Detector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.stem = nn.Conv2d(1, _STEM, 3, 2, 1)
         self.blocks = nn.Sequential(*(Block(*layer) for layer in _PLAN))
         self.head = nn.Conv2d(_PLAN[-1][1], 1, 1)
+        for layer in self.layers():
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.head.weight, 0.0, 1e-3)
         nn.init.constant_(self.head.bias, -3.0)  # type: ignore[arg-type]
         self.offset: Tensor
         self.register_buffer("offset", torch.zeros(()))  # set after training, so that 0 is where the rule may stand
 
+    def layers(self) -> list[nn.Conv2d]:
+        """All convolutions but the head's, in their order."""
+        return [self.stem, *(conv for block in self.blocks for conv in (block.depth, block.mix))]  # type: ignore[list-item]
+
     def forward(self, luma: Tensor) -> Tensor:
-        return self.head(self.blocks(views(luma)))[:, 0]
+        return self.head(self.blocks(self.begun(luma)))[:, 0]
 
-
-def views(luma: Tensor) -> Tensor:
-    """(B, 1, H, W) uint8 -> (B, 2, H, W) float32: luma, and how far it is from its surroundings' mean in deviations."""
-    height, width = luma.shape[-2:]
-    x = (luma.float() - MIDDLE) / SPREAD
-    padded = F.pad(x, (0, NEAR - 1, 0, NEAR - 1), mode="replicate")
-    coarse = F.avg_pool2d(torch.cat([padded, padded * padded], 1), NEAR)
-    mean, square = F.avg_pool2d(coarse, 3, 1, 1, count_include_pad=False).split(1, 1)
-    sharpness = (F.relu(square - mean * mean) + _LEAST_VARIANCE).rsqrt()
-    fine = F.interpolate(torch.cat([mean, sharpness], 1), scale_factor=NEAR, mode="bilinear")[..., :height, :width]
-    return torch.cat([x, (x - fine[:, :1]) * fine[:, 1:]], 1)
+    def begun(self, luma: Tensor) -> Tensor:
+        """(B, 1, H, W) uint8 -> (B, 16, ceil(H / 2), ceil(W / 2))."""
+        return self.stem((luma.float() - MIDDLE) / MIDDLE)
 
 
 class Coach(nn.Module):
@@ -107,7 +100,7 @@ class Coach(nn.Module):
     def forward(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 1, H, W) uint8 -> logits of the cells, and (B, H / 4, W / 4) logits of the strokes; H, W multiples of
         16."""
-        fine = self.net.blocks[: _FINE + 1](views(luma))
+        fine = self.net.blocks[: _FINE + 1](self.net.begun(luma))
         coarse = self.net.blocks[_FINE + 1 :](fine)
         both = self.fine(fine) + F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="nearest")
         return self.net.head(coarse)[:, 0], F.pixel_shuffle(both, 2)[:, 0]
@@ -128,11 +121,17 @@ def to_onnx(net: Detector, notes: Mapping[str, str]) -> bytes:
     from onnx import TensorProto, helper
 
     graph = _Graph()
-    x = _views(graph)
+    x = graph.node("Cast", ["luma"], to=1)  # float32
+    x = graph.node("Sub", [x, graph.array("middle", np.float32(MIDDLE))])
+    x = graph.conv(graph.node("Div", [x, "middle"]), net.stem)
     for block in net.blocks:
         assert isinstance(block, Block)
-        x = _write(graph, block, x)
-    cells = graph.conv(x, _numbers(net.head.weight), _numbers(net.head.bias), 1)
+        bend = "Relu" if block.bend is F.relu else "HardSwish"
+        x = graph.conv(x, block.depth)
+        if block.depth.stride == (1, 1):
+            x = graph.node(bend, [x])
+        x = graph.node(bend, [graph.conv(x, block.mix)])
+    cells = graph.conv(x, net.head)
     cells = graph.node("Sub", [cells, graph.array("offset", _numbers(net.offset))])
     peak = graph.node("Mul", [cells, graph.array("sharpness", np.float32(SHARPNESS))])
     peak = graph.node("ReduceLogSumExp", [peak, graph.array("axes", np.array([1, 2, 3], np.int64))], keepdims=0)
@@ -160,52 +159,6 @@ def _numbers(tensor: Any) -> Any:
     return tensor.detach().cpu().numpy().astype(np.float32)
 
 
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Any, Any]:
-    """Weight and bias of a convolution with its normalisation."""
-    assert norm.running_var is not None and norm.running_mean is not None
-    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-    bias = norm.bias.double() - norm.running_mean.double() * scale
-    return _numbers(conv.weight.double() * scale.view(-1, 1, 1, 1)), _numbers(bias)
-
-
-def _views(graph: _Graph) -> str:
-    """What `views` does."""
-    x = graph.node("Cast", ["luma"], to=1)  # float32
-    x = graph.node("Sub", [x, graph.array("middle", np.float32(MIDDLE))])
-    x = graph.node("Div", [x, graph.array("spread", np.float32(SPREAD))])
-    room = graph.array("room", np.array([0, 0, 0, 0, 0, 0, NEAR - 1, NEAR - 1], np.int64))
-    padded = graph.node("Pad", [x, room], mode="edge")
-    both = graph.node("Concat", [padded, graph.node("Mul", [padded, padded])], axis=1)
-    coarse = graph.node("AveragePool", [both], kernel_shape=[NEAR, NEAR], strides=[NEAR, NEAR])
-    coarse = graph.node("AveragePool", [coarse], kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=0)
-    ends = [graph.array(name, np.array([value], np.int64)) for name, value in (("first", 0), ("second", 1), ("end", 2))]
-    channel = graph.array("channel", np.array([1], np.int64))
-    mean = graph.node("Slice", [coarse, ends[0], ends[1], channel])
-    square = graph.node("Slice", [coarse, ends[1], ends[2], channel])
-    variance = graph.node("Relu", [graph.node("Sub", [square, graph.node("Mul", [mean, mean])])])
-    variance = graph.node("Add", [variance, graph.array("least", np.float32(_LEAST_VARIANCE))])
-    sharpness = graph.node("Reciprocal", [graph.node("Sqrt", [variance])])
-    scales = graph.array("scales", np.array([1, 1, NEAR, NEAR], np.float32))
-    zero, sides = graph.array("zero", np.array([0, 0], np.int64)), graph.array("sides", np.array([2, 3], np.int64))
-    size = graph.node("Shape", [x], start=2)
-    fine = []
-    for plane in (mean, sharpness):
-        large = graph.node("Resize", [plane, "", scales], mode="linear")
-        fine.append(graph.node("Slice", [large, zero, size, sides]))
-    apart = graph.node("Mul", [graph.node("Sub", [x, fine[0]]), fine[1]])
-    return graph.node("Concat", [x, apart], axis=1)
-
-
-def _write(graph: _Graph, block: Block, x: str) -> str:
-    y = x
-    if block.depth is not None and block.middle is not None:
-        y = graph.conv(y, *_folded(block.depth, block.middle), block.depth.stride[0], block.depth.groups)
-    weight, bias = _folded(block.mix, block.norm)
-    y = graph.conv(y, weight, bias, block.mix.stride[0])
-    y = graph.node("Relu", [y])
-    return graph.node("Add", [x, y]) if block.add else y
-
-
 class _Graph:
     """Nodes and arrays of an ONNX graph under construction."""
 
@@ -226,8 +179,10 @@ class _Graph:
         self.arrays.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
-    def conv(self, x: str, weight: Any, bias: Any, stride: int, groups: int = 1) -> str:
-        number, size = len(self.nodes), weight.shape[2]
-        inputs = [x, self.array(f"w{number}", weight), self.array(f"b{number}", bias)]
-        pads = [size // 2] * 4
-        return self.node("Conv", inputs, kernel_shape=[size, size], strides=[stride] * 2, pads=pads, group=groups)
+    def conv(self, x: str, layer: nn.Conv2d) -> str:
+        number = len(self.nodes)
+        inputs = [x, self.array(f"w{number}", _numbers(layer.weight)), self.array(f"b{number}", _numbers(layer.bias))]
+        size, stride = layer.kernel_size[0], layer.stride[0]
+        return self.node(
+            "Conv", inputs, kernel_shape=[size] * 2, strides=[stride] * 2, pads=[size // 2] * 4, group=layer.groups
+        )

@@ -75,16 +75,11 @@ class Pool:
 
 
 def batches(pictures: Sequence[Bytes], config: DetectorConfig) -> Iterator[Batch]:
-    """One for each step: the pool in its order, where it gets harder, then in other orders; towards the end larger
-    ones, if the config says so."""
-    late = config.steps - round(config.steps * config.late)
+    """One for each step: the pool in its order, where it gets harder, then in other orders."""
     pairs = config.batch // 2
-    pool = make(pictures, config, config.pool, config.size, config.rise)
+    pool = make(pictures, config)
     order = np.arange(len(pool))
     for step in range(config.steps):
-        if step == late:
-            pool, order = make(pictures, config, max(1, config.pool // 9), 2 * config.size), order[:0]
-            pairs = max(1, pairs // 4)
         rng = rng_for(config.seed, "watermark step", step)
         if len(order) < pairs:
             order = rng.generator.permutation(len(pool))
@@ -92,38 +87,35 @@ def batches(pictures: Sequence[Bytes], config: DetectorConfig) -> Iterator[Batch
         yield pool.batch(chosen, rng)
 
 
-def make(pictures: Sequence[Bytes], config: DetectorConfig, count: int, size: int, rise: float = 0.0) -> Pool:
-    """Pairs 0, 1, ... of `size` px, of the config's seed: the same from any number of processes.
+def make(pictures: Sequence[Bytes], config: DetectorConfig) -> Pool:
+    """Pairs 0, 1, ... of the config's seed: the same from any number of processes.
 
     Args:
         pictures: clean photos, (H, W, 3) uint8.
-        config: how, and in how many processes.
-        count: how many.
-        size: their side, px.
-        rise: over this share of them, the first ones, it gets harder.
+        config: how many, how large, and in how many processes.
     """
+    count, size = config.pool, config.size
     cells, strokes = size // STRIDE, size // STROKE
     pool = Pool(
         np.empty((count, 2, size, size), np.uint8),
         np.empty((count, cells, cells), np.int8),
         np.empty((count, strokes, strokes), np.uint8),
     )
-    for number, parts in zip(range(count), _pairs(pictures, config, count, size, rise), strict=True):
+    for number, parts in zip(range(count), _pairs(pictures, config), strict=True):
         pool.images[number], pool.cells[number], pool.strokes[number] = parts
     return pool
 
 
-def _pairs(
-    pictures: Sequence[Bytes], config: DetectorConfig, count: int, size: int, rise: float
-) -> Iterator[tuple[Bytes, Any, Bytes]]:
-    samples = Samples(pictures, config.seed, size, rise=round(rise * count), decoys=config.decoys)
+def _pairs(pictures: Sequence[Bytes], config: DetectorConfig) -> Iterator[tuple[Bytes, Any, Bytes]]:
+    rise = round(config.rise * config.pool)
+    samples = Samples(pictures, config.seed, config.size, rise=rise, decoys=config.decoys)
     if config.workers == 1:
-        for number in range(count):
+        for number in range(config.pool):
             yield _pair(samples, number)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(config.workers, context, _begin, (samples,)) as processes:
-        yield from processes.map(_ours, range(count), chunksize=_TOGETHER)
+        yield from processes.map(_ours, range(config.pool), chunksize=_TOGETHER)
 
 
 def _begin(samples: Samples) -> None:

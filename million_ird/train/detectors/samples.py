@@ -17,9 +17,13 @@ from million_ird.degrade.watermark import HELD_OUT, TRAINING, Style, stamp
 from million_ird.degrade.watermark.lettering import between
 from million_ird.errors import BadImage, InputError
 from million_ird.images import decode
+from million_ird.meters.watermark import Watermark
 from million_ird.rng import Chance, rng_for
 from million_ird.train.detectors.decoys import disguise
 from million_ird.train.detectors.net import STRIDE
+
+PIXELS: int = Watermark.model_fields["pixels"].default
+"""Of a picture as the detector sees it."""
 
 HEIGHTS = 6.5, 64.0
 """Height of capitals in the detector's input, px: `watermark.SIZES` of a quarter of a megapixel."""
@@ -165,8 +169,11 @@ class Samples:
         # Large pictures count more: a square root of their area in quarter megapixels.
         shares = np.cumsum([max(1.0, (p.shape[0] * p.shape[1] / 2**18) ** 0.5) for p in self.pictures])
         picture = self.pictures[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
+        # Between native scale and that at which the whole picture is measured, and a little beyond either.
+        whole = max(1.0, (picture.shape[0] * picture.shape[1] / PIXELS) ** 0.5)
         short = min(picture.shape[:2])
-        taken = min(short, max(32, round(side * between(rng, 0.8, max(1.0, min(2.5, short / side)), log=True))))
+        scale = between(rng, 0.8, 1.25 * whole, log=True) if rng.random() < 0.5 else between(rng, 0.8, 1.4) * whole
+        taken = min(short, max(32, round(side * scale)))
         top = int(rng.random() * (picture.shape[0] - taken + 1))
         left = int(rng.random() * (picture.shape[1] - taken + 1))
         crop = picture[top : top + taken, left : left + taken]
@@ -179,14 +186,25 @@ class Samples:
         if rng.random() < 0.5:
             curve = (np.arange(256) / 255) ** between(rng, 0.6, 1.6, log=True) * between(rng, 0.8, 1.1) * 255
             crop = cv2.LUT(crop, np.clip(curve, 0, 255).astype(np.uint8))
-        return np.ascontiguousarray(crop, np.uint8)
+        crop = np.ascontiguousarray(crop, np.uint8)
+        return grained(crop, rng) if rng.random() < 0.3 else crop
+
+
+def grained(image: Bytes, rng: Chance) -> Bytes:
+    """The picture as on film: noise that is the photo's, so that a mark lies over it."""
+    grain = rng.generator.standard_normal(image.shape[:2], np.float32)
+    soft = between(rng, 0.0, 0.9)
+    if soft > 0.3:
+        grain = cv2.GaussianBlur(grain, (0, 0), soft)
+    grain *= np.float32(between(rng, 1, 10, log=True)) / grain.std()
+    return np.clip(image + grain[..., None] + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
 def finished(image: Bytes, cover: Bytes, rng: Chance, size: int) -> Sample:
     """What becomes of a picture on its way, as its luma sees it: noise, JPEG, a smaller size."""
     grey = luma(image)
-    if rng.random() < 0.15:
-        noise = rng.generator.standard_normal(grey.shape, np.float32) * np.float32(between(rng, 1, 6))
+    if rng.random() < 0.35:
+        noise = rng.generator.standard_normal(grey.shape, np.float32) * np.float32(between(rng, 1, 8, log=True))
         grey = np.clip(grey + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.7:
         plane = np.ascontiguousarray(grey[..., None])

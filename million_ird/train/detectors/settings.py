@@ -14,26 +14,25 @@ class DetectorConfig(Config):
 
     seed: int = 0
     """Of all chance: the same seed, pictures and versions give the same file, byte for byte, on one thread."""
+    init: str | None = None
+    """PP-OCRv4's mobile text detector as an ONNX file (Apache-2.0; ch_PP-OCRv4_det_infer.onnx of the package
+    rapidocr-onnxruntime 1.4.4), whose weights to begin with; None = from chance, which takes far longer."""
     steps: int = Field(default=24_000, ge=1)
     """Changes of the weights."""
     batch: int = Field(default=16, ge=2, multiple_of=2)
     """Samples to a step: each crop without and with a mark."""
     size: int = Field(default=224, ge=64, multiple_of=16)
     """Side of a sample, px."""
-    late: float = Field(default=0.0, ge=0, le=1)
-    """Share of the steps, the last ones, on samples of twice the side, a quarter as many: about what is measured."""
     pool: int = Field(default=40_000, ge=1)
-    """Pairs of samples, made ahead and shown again and again in another order, mirrored, lighter; of the larger ones of
-    the end a ninth as many. 100 kB of memory for one of 224 px."""
+    """Pairs of samples, made ahead and shown again and again in another order, mirrored, lighter. 100 kB of memory for
+    one of 224 px."""
     workers: int = Field(default=1, ge=1)
     """Processes that make them; the result is the same."""
     rise: float = Field(default=0.3, ge=0, le=1)
     """Share of the pool, shown first, over which it gets harder: from strong and large marks, no decoys, to all that
     there is."""
-    rate: float = Field(default=3e-3, gt=0)
+    rate: float = Field(default=1e-3, gt=0)
     """Learning rate, falling to 0 by a cosine after a short rise."""
-    layer_rate: float = Field(default=0.015, gt=0)
-    """The same for the full convolutions, which `million_ird.train.detectors.muon` teaches."""
     decay: float = Field(default=1e-3, ge=0)
     """Weight decay."""
     decoys: float = Field(default=0.1, ge=0, le=1)

@@ -24,18 +24,16 @@ from million_ird.degrade.op import Bytes
 from million_ird.degrade.watermark import stamp
 from million_ird.errors import InputError, MirdError
 from million_ird.meters import Frame
-from million_ird.meters.watermark import Watermark, reduced
+from million_ird.meters.watermark import reduced
 from million_ird.rng import rng_for
 from million_ird.tables import locked, whole, write_json
 from million_ird.train import average
 from million_ird.train.detectors.card import card
-from million_ird.train.detectors.muon import Normed
-from million_ird.train.detectors.net import Block, Coach, Detector, pooled, to_onnx
+from million_ird.train.detectors.net import Coach, Detector, pooled, to_onnx
 from million_ird.train.detectors.pool import Batch, batches
-from million_ird.train.detectors.samples import load, photos
+from million_ird.train.detectors.samples import PIXELS, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
-
-PIXELS = Watermark.model_fields["pixels"].default
+from million_ird.train.detectors.start import begin
 
 Tell = Callable[[int, Mapping[str, float]], None]
 
@@ -92,7 +90,8 @@ def train_watermark(
         facts = {
             "data": sorted({Path(name).name for name in data}),
             "pictures": {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
-            "config": config.model_dump(),
+            "config": config.model_dump(exclude={"init"}),
+            "init": None if config.init is None else hashlib.sha256(Path(config.init).read_bytes()).hexdigest(),
             "parameters": sum(p.numel() for p in net.parameters()),
             "held_out": figures,
         }
@@ -149,51 +148,38 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         net = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.init is not None:
+            begin(net, config.init)
         coach = Coach(net)
     mean = copy.deepcopy(coach).eval()
     averaged, learning = ({k: v for k, v in x.state_dict().items() if v.is_floating_point()} for x in (mean, coach))
-    layers, others = parted(coach)
-    optimisers = {
-        Normed(layers, config.layer_rate): config.layer_rate,
-        torch.optim.AdamW(others, config.rate, weight_decay=config.decay): config.rate,
-    }
+    optimiser = torch.optim.AdamW(coach.parameters(), config.rate, weight_decay=config.decay)
     log: list[dict[str, float]] = []
     losses: list[float] = []
     coach.train()
     for step, batch in enumerate(batches(pictures, config)):
-        part = share(step, config.steps)
-        for optimiser, rate in optimisers.items():
-            for group in optimiser.param_groups:
-                group["lr"] = part * rate
+        rate = config.rate * share(step, config.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
             cells, strokes = coach(batch.images)
         loss = loss_of(cells.float(), strokes.float(), batch, config)
         coach.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(others, 5.0)
-        for optimiser in optimisers:
-            optimiser.step()
+        torch.nn.utils.clip_grad_norm_(coach.parameters(), 5.0)
+        optimiser.step()
         average.update(averaged, learning, config.ema, step)
         losses.append(loss.item())
         if tell is not None:
             tell(step + 1, {"loss": losses[-1]})
         if (step + 1) % config.every == 0 or step + 1 == config.steps:
-            line = {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(part * config.rate, 7)}
+            line = {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(rate, 7)}
             losses.clear()
             if held and (step + 1) % config.watch == 0:
                 found = check(mean.net, held, config)
                 line |= {"auc": found["auc"]} if found else {}
             log.append(line)
     return mean.net, log
-
-
-def parted(coach: Coach) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-    """The weights of full convolutions with normalisation behind them, and all others."""
-    layers = {id(block.mix.weight) for block in coach.net.blocks if isinstance(block, Block)}
-    split: tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]] = ([], [])
-    for weight in coach.parameters():
-        split[id(weight) not in layers].append(weight)
-    return split
 
 
 def share(step: int, steps: int) -> float:
