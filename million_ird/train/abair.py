@@ -54,29 +54,38 @@ class Pretraining(Stage):
         return net
 
     def __call__(self, net: Any, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch; its parts, the share of labelled pixels that are told right, and the mean of
-        intersection over union of the classes that are there."""
+        """The loss of a batch; its parts, and how many pixels of which class were taken for which."""
         if not self._weight:
             return super().__call__(net, batch)
         output, logits = net(batch["lq"], segment=True)
         loss, parts = self.loss(output, batch["hq"])
         entropy = segmentation(logits, batch["target"])
-        parts |= {"segmentation": entropy.detach(), **scores(logits.detach(), batch["target"])}
+        parts |= {"segmentation": entropy.detach(), "confusion": confusion(logits.detach(), batch["target"])}
         return loss + self._weight * entropy, parts
 
+    def figures(self, means: dict[str, Tensor]) -> dict[str, float]:
+        """The same for any number of parts and processes: pixels are counted over all of a step."""
+        table = means.pop("confusion", None)
+        return super().figures(means if table is None else means | scores(table))
 
-def scores(logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """`pixel_accuracy` and `miou` of logits (B, K, H, W) against classes (B, H, W); ignored pixels left out, and
-    classes that are neither there nor seen."""
+
+def confusion(logits: Tensor, target: Tensor) -> Tensor:
+    """(K, K) float32 pixels by class and by what logits (B, K, H, W) take them for; ignored ones left out."""
     kinds = logits.shape[1]
     known = target != IGNORED
     pairs = target[known] * kinds + logits.argmax(1)[known]
-    table = torch.bincount(pairs, minlength=kinds * kinds).view(kinds, kinds).float()
+    return torch.bincount(pairs, minlength=kinds * kinds).view(kinds, kinds).float()
+
+
+def scores(table: Tensor) -> dict[str, Tensor]:
+    """`pixel_accuracy`, the share of labelled pixels that are told right, and `miou`, the mean of intersection over
+    union of the classes that are there or seen."""
     hits, union = table.diagonal(), table.sum(0) + table.sum(1) - table.diagonal()
     present = union > 0
+    least = torch.finfo(torch.float32).tiny
     return {
-        "pixel_accuracy": hits.sum() / table.sum().clamp_min(1),
-        "miou": (hits / union.clamp_min(1)).sum() / present.sum().clamp_min(1),
+        "pixel_accuracy": hits.sum() / table.sum().clamp_min(least),
+        "miou": (hits / union.clamp_min(least)).sum() / present.sum().clamp_min(1),
     }
 
 

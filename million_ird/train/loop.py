@@ -157,8 +157,10 @@ def _gradients(
             (loss / config.accumulate).backward()
         for name, value in {"loss": loss.detach(), **figures}.items():
             sums[name] = sums.get(name, 0) + value.float()
-    means = team.mean(torch.stack(list(sums.values())) / config.accumulate)
-    return dict(zip(sums, means.tolist(), strict=True)), ids, waited
+    means = team.mean(torch.cat([value.flatten() for value in sums.values()]) / config.accumulate).cpu()
+    apart = means.split([value.numel() for value in sums.values()])
+    shaped = {name: part.view(value.shape) for (name, value), part in zip(sums.items(), apart, strict=True)}
+    return job.stage.figures(shaped), ids, waited
 
 
 def _clip(state: State, most: float) -> Tensor:
@@ -236,9 +238,19 @@ def _save(job: Job) -> None:
 def _distributed(learner: nn.Module, team: Team) -> nn.Module:
     if team.size == 1:
         return learner
+    for weight in learner.parameters():
+        if weight.requires_grad and weight.ndim == 4 and weight.shape[1] == 1:
+            weight.register_hook(_laid_out(weight))
     return nn.parallel.DistributedDataParallel(
         learner, device_ids=[team.device] if team.device.type == "cuda" else None, gradient_as_bucket_view=True
     )
+
+
+def _laid_out(weight: Tensor) -> Callable[[Tensor], Tensor]:
+    """Gradients of a depthwise weight come with another stride for the dimension of one element, which means nothing
+    but a warning of DDP at every run: it is said as the weight says it."""
+    strides = weight.stride()
+    return lambda grad: grad.contiguous().as_strided(grad.shape, strides)
 
 
 @contextmanager

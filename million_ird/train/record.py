@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from million_ird.train.settings import TrainConfig
 
 METRICS = "metrics.jsonl"
 SERVICES = ("wandb", "trackio")
+IDENTITY = "wandb.txt"
 
 
 class Sink(Protocol):
@@ -43,17 +45,29 @@ class TensorBoard:
 
 
 class Service:
-    """wandb or trackio, which are called alike."""
+    """wandb or trackio, which are called alike. A resumed run goes on as the run that it was there, too; of steps that
+    come again they keep what they were told first."""
 
-    def __init__(self, package: str, project: str, name: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, package: str, project: str, out: Path, config: Mapping[str, Any], first: int) -> None:
         self._package = import_module(package)
-        self._package.init(project=project, name=name, config=dict(config))
+        # trackio knows a run by its name, wandb by an id.
+        known = {"id": _identity(out), "resume": "allow"} if package == "wandb" else {}
+        resume = "allow" if first else "never"
+        self._package.init(**{"project": project, "name": out.name, "config": dict(config), "resume": resume, **known})
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         self._package.log(dict(figures), step=step)
 
     def close(self) -> None:
         self._package.finish()
+
+
+def _identity(out: Path) -> str:
+    """What the run in this folder is called where names are not enough: the same as long as the folder holds it."""
+    path = out / IDENTITY
+    if not path.is_file():
+        write_text(path, uuid.uuid4().hex + "\n")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def check(config: TrainConfig) -> None:
@@ -89,7 +103,7 @@ class Record:
             self._sinks.append(TensorBoard(out, first))
         for package in SERVICES:
             if project := getattr(config.log, package):
-                self._sinks.append(Service(package, project, out.name, config.model_dump(mode="json")))
+                self._sinks.append(Service(package, project, out, config.model_dump(mode="json"), first))
 
     def __call__(self, kind: str, step: int, **figures: Any) -> None:
         """Write a line, null for what is not finite (JSON has no such numbers); numbers go to the other sinks, too."""

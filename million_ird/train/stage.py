@@ -49,8 +49,12 @@ class Stage:
         return {}
 
     def __call__(self, learner: Any, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, and figures to be written down."""
+        """The loss of a batch, and figures to be written down, or tensors from which they can be told."""
         return self.loss(learner(batch["lq"]), batch["hq"])
+
+    def figures(self, means: dict[str, Tensor]) -> dict[str, float]:
+        """What is written down, from the means of a step over its parts and processes."""
+        return {name: value.item() for name, value in means.items()}
 
     def views(self, net: Any, name: str) -> dict[str, dict[str, Any]]:
         """States in which the network is validated on the set `name`: label -> attributes to set."""

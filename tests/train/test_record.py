@@ -125,6 +125,26 @@ def test_a_service_that_is_not_installed_says_how_to_get_it(
 
 
 @pytest.mark.parametrize("package", ["wandb", "trackio"])
+def test_a_resumed_run_goes_on_as_the_same_run_of_a_service(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[dict[str, Any]] = []
+    fake = SimpleNamespace(
+        init=lambda **options: begun.append(options), log=lambda figures, step: None, finish=lambda: None
+    )
+    monkeypatch.setitem(sys.modules, package, fake)
+    for folder, first in (("run", 0), ("run", 2), ("other", 0)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        written(tmp_path / folder, range(first + 1, first + 3), first, **{package: "restoration"})
+    anew, resumed, other = begun
+    assert resumed["resume"] == "allow" and anew["name"] == resumed["name"] == "run"
+    if package == "wandb":
+        assert anew["id"] == resumed["id"] != other["id"]
+    else:
+        assert anew["resume"] == other["resume"] == "never" and "id" not in anew
+
+
+@pytest.mark.parametrize("package", ["wandb", "trackio"])
 def test_a_service_is_told_the_configuration_and_the_figures(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

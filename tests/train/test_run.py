@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from million_ird import models
 from million_ird.errors import ConfigError, InputError, MirdError, OutputError
@@ -312,9 +314,16 @@ def test_eight_pairs_can_be_learnt_by_heart(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does(tmp_path, data):
+@pytest.mark.parametrize(("family", "stage"), [("dynet", "pretrain"), ("abair", "pretrain"), ("abair", "adapt")])
+def test_two_processes_do_what_one_does(tmp_path, data, family, stage):
     """torchrun on the CPU: the same samples in a step, so the same losses and weights, but for rounding."""
-    settings = config("dynet", "pretrain", [data], steps=3, optim__kind="adam")
+    given: dict[str, Any] = {"steps": 3, "optim__kind": "adam"}
+    tasks = [data]
+    if stage == "adapt":
+        train(config("abair", "pretrain", tasks, steps=1), tmp_path / "base")
+        given |= {"init": str(tmp_path / "base"), "task": "denoise"}
+        tasks = [f"denoise={data}"]
+    settings = config(family, stage, tasks, **given)
     train(settings, tmp_path / "one")
     (tmp_path / "config.json").write_text(settings.model_dump_json())
     script = tmp_path / "two.py"
@@ -330,8 +339,13 @@ train(settings, {str(tmp_path / "two")!r})
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
-    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
-    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
+    if stage == "adapt":
+        files = (next((tmp_path / name / "model").rglob("adapter*.safetensors")) for name in ("one", "two"))
+        one, two = (load_file(path) for path in files)
+    else:
+        one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one and max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
+    assert "stride" not in done.stderr, done.stderr[-3000:]
 
 
 def test_only_matrices_and_kernels_decay(tmp_path, data):
