@@ -29,18 +29,14 @@ from skimage import data
 from sklearn.datasets import load_sample_image
 
 from million_ird import degrade as D
-from million_ird.curate import load_config
 from million_ird.degrade import watermark
 from million_ird.evaluate.metrics import psnr
-from million_ird.meters import METERS
 from million_ird.rng import rng_for
 
 RGB = NDArray[np.uint8]
 SIDE = 256
 SPOILT = {"cat": D.load(D.GaussianNoise(sigma=25)), "coffee": D.load("dehaze")}
 SETTINGS = ["policy.resolution.min_side=200", "export.name=million-ird demo"]
-WATERMARK = "watermark"
-"""The meter, and the reason that a build gives."""
 
 
 def photos() -> dict[str, RGB]:
@@ -200,16 +196,8 @@ def plant(folder: Path) -> dict[str, tuple[str, str]]:
     marked = {"diagonal": flower[::-1], "rows": cat[:, ::-1], "corner": coffee[:, ::-1]}
     for layout, picture in marked.items():
         content = encoded(watermarked(np.ascontiguousarray(picture), layout), "PNG")
-        defect(f"bad-watermark-{layout}.png", f"watermark, {layout}", WATERMARK, content)
+        defect(f"bad-watermark-{layout}.png", f"watermark, {layout}", "watermark", content)
     return planted
-
-
-def settings() -> list[str]:
-    """What is set for the build; with the watermark rule on where its meter is among those that ship."""
-    if WATERMARK not in METERS:
-        return SETTINGS
-    bound = [] if load_config().policy.watermark.max is not None else ["policy.watermark.max=0.5"]
-    return [*SETTINGS, "policy.watermark.enabled=true", *bound]
 
 
 def mird(*command: str | Path) -> None:
@@ -223,7 +211,7 @@ def main(folder: Path) -> int:
     """Do everything; the number of defects that were not caught."""
     shutil.rmtree(folder, ignore_errors=True)
     planted = plant(folder / "photos")
-    sets = [part for setting in settings() for part in ("--set", setting)]
+    sets = [part for setting in SETTINGS for part in ("--set", setting)]
     mird("build", folder / "photos", "--out", folder / "build", *sets)
     missed = table(folder / "build", planted)
     print()
@@ -266,8 +254,7 @@ def before_after(folder: Path) -> None:
 
 
 def table(build: Path, planted: dict[str, tuple[str, str]]) -> int:
-    """Print what became of each planted defect; how many were not dropped for the right reason, watermarks aside
-    where nothing looks for them yet."""
+    """Print what became of each planted defect; how many were not dropped for the right reason."""
     rows = pq.read_table(build / "decisions.parquet").to_pylist()
     decided = {row["uri"]: row for row in rows}
     kept = sum(row["keep"] for row in rows if row["uri"] not in planted)
@@ -282,12 +269,8 @@ def table(build: Path, planted: dict[str, tuple[str, str]]) -> int:
         note = "" if right else f"   expected: {reason}"
         print(f"{what:34} {row['reason'] or 'kept':18} {numbers[0]} {numbers[1]}{note}")
     print(f"\n{len(right_ones)} of {len(planted)} planted defects dropped for the right reason")
-    marks, caught = sum(reason == WATERMARK for _, reason in planted.values()), right_ones.count(WATERMARK)
-    shipped = WATERMARK in METERS
-    told = f"{caught} caught" if shipped else "not looked for: the detector is not shipped yet"
-    print(f"watermarks among them: {marks} planted, {told}")
     print(f"{kept} of {clean} good photos kept")
-    return len(planted) - len(right_ones) - (0 if shipped else marks)
+    return len(planted) - len(right_ones)
 
 
 if __name__ == "__main__":

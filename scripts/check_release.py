@@ -42,6 +42,7 @@ NEEDED = (
     "million_ird/models/tiny/model.safetensors",
     "million_ird/models/tiny/config.json",
     "million_ird/meters/weights/niqe.npz",
+    "million_ird/meters/weights/watermark.onnx",
     "million_ird/dedup/lists/kodak24.parquet",
     "million_ird/curate/presets/photos.yaml",
     "million_ird/curate/report/page.html",

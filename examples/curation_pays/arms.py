@@ -91,7 +91,6 @@ def _curate(mixture: Mixture, data: Path, out: Path) -> Curated:
     from million_ird.curate.contaminated import make_list
     from million_ird.curate.settings import load_config
     from million_ird.curate.stages import build
-    from million_ird.meters import METERS
 
     lists = []
     for name in TESTS:
@@ -101,9 +100,6 @@ def _curate(mixture: Mixture, data: Path, out: Path) -> Curated:
         "resolution": {"min_side": SMALLEST},
         "contaminated": {"enabled": True, "sets": lists},
     }
-    if "watermark" in METERS:
-        least = load_config().policy.watermark.max
-        policy["watermark"] = {"enabled": True, "max": 0.5 if least is None else least}
     config = load_config(sets=[f"policy={json.dumps(policy)}", "run.workers=0"])
     build([mixture.folder], out / "build", config)
     dropped = {"": _reasons(out / "build")}

@@ -17,6 +17,7 @@ NEEDED = (
     "fsspec",
     "filelock",
     "numpy",
+    "onnxruntime",
     "PIL",
     "pyarrow",
     "pydantic",
@@ -40,7 +41,6 @@ OPTIONAL = {
     "pillow_heif": "heif",
     "albumentations": "albumentations",
     "onnx": "export",
-    "onnxruntime": "export",
     "onnxscript": "export",
 }
 

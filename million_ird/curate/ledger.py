@@ -41,8 +41,6 @@ FACTS: tuple[tuple[str, pa.DataType], ...] = (
 that a null can be told from a value that was never measured."""
 
 HASH_METER = "phash"
-RESERVED = {"watermark": "0..1, visible watermark; higher = surer (no meter for it yet)"}
-"""Columns that have their room before they have their meter."""
 
 
 class Column(NamedTuple):
@@ -77,8 +75,6 @@ def measurement_columns(config: BuildConfig) -> dict[str, Column]:
     found = recogniser(config.policy)
     if found is not None:
         columns[contaminated.COLUMN] = Column(found.name, contaminated.HELP)
-    for column, text in RESERVED.items():
-        columns.setdefault(column, Column("", text))
     return columns
 
 

@@ -15,6 +15,7 @@ from million_ird.config import Config, merge, parse_sets, read_yaml, validate
 from million_ird.curate.policy import Policy
 from million_ird.errors import ConfigError
 from million_ird.images import Limits
+from million_ird.meters import METERS
 from million_ird.meters.clip import Clip
 from million_ird.meters.iqa import Pyiqa
 from million_ird.meters.onnx import OnnxFile
@@ -27,7 +28,7 @@ PRESETS: Mapping[str, tuple[str, ...]] = {
     "million-ird-iqa": ("photos", "million-ird"),
 }
 """Built-in presets, each with those that it lies on."""
-DEFAULT_METERS = ("blur", "flat", "noise", "compression", "exposure", "border", "background", "upscale", "niqe")
+DEFAULT_METERS = tuple(METERS)
 
 
 class Sources(Config):

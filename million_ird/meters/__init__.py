@@ -101,6 +101,7 @@ METERS: dict[str, str] = {
     "background": "million_ird.meters.background:Background",
     "upscale": "million_ird.meters.upscale:Upscale",
     "niqe": "million_ird.meters.niqe:Niqe",
+    "watermark": "million_ird.meters.watermark:Watermark",
 }
 """Built-in meters: name -> "module:class"; nothing is imported until one is made."""
 

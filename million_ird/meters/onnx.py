@@ -108,7 +108,7 @@ class OnnxMeter(Config):
         """The session, checked by a grey picture.
 
         Raises:
-            ConfigError: onnxruntime is not installed, the file is missing or another one, or does not take or give what
+            ConfigError: the file is missing or another one, or does not take or give what
                 is said of it; the message names the key.
         """
         if self._session is None:
@@ -185,10 +185,6 @@ def _fitted(rgb: NDArray[np.uint8], shape: tuple[int, int], fit: str) -> NDArray
 
 
 def _session(path: str, sha256: str | None, where: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ConfigError(f"{where}: needs onnxruntime; pip install 'million-ird[export]'") from None
     file = Path(path).expanduser()
     try:
         found = _sha256(str(file))
@@ -200,7 +196,7 @@ def _session(path: str, sha256: str | None, where: str) -> Any:
             "or give the new one a name of its own"
         )
     try:
-        return _on_one_thread(onnxruntime, file)
+        return _on_one_thread(file)
     except _failures() as error:
         raise ConfigError(f"{where}.path: {path} is no ONNX model that onnxruntime runs: {_line(error)}") from None
 
@@ -219,16 +215,14 @@ def network(meter: str, path: Path, remedy: str) -> Any:
     if not path.is_file():
         raise ConfigError(f"{meter}.model: {path} does not exist; {remedy}")
     try:
-        import onnxruntime
-    except ImportError:
-        raise ConfigError(f"{meter}: onnxruntime is not installed: pip install onnxruntime") from None
-    try:
-        return _on_one_thread(onnxruntime, path)
+        return _on_one_thread(path)
     except _failures() as error:
         raise ConfigError(f"{meter}.model: {path} is no ONNX network ({_line(error)}); {remedy}") from None
 
 
-def _on_one_thread(onnxruntime: Any, path: Path) -> Any:
+def _on_one_thread(path: Path) -> Any:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -191,8 +191,6 @@ def test_with_triage_what_fails_by_its_header_is_decided_by_it_and_is_nobodys_du
 
 
 def test_a_rule_on_what_nothing_measures_is_refused():
-    with pytest.raises(ConfigError, match=r"policy\.watermark\.max: no meter measures 'watermark'"):
-        decided({}, sets=["policy.watermark.enabled=true", "policy.watermark.max=0.5"])
     with pytest.raises(ConfigError, match=r"policy\.border\.enabled: true, but no bound is set"):
         decided({}, sets=["policy.border.enabled=true"])
     with pytest.raises(ConfigError, match=r"policy\.meters\.nonsense\.min: no meter measures"):
