@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -29,7 +29,7 @@ import numpy as np
 import simplejpeg
 
 from million_ird.curate.measure import Measurer
-from million_ird.curate.settings import load_config
+from million_ird.curate.settings import DEFAULT_METERS, load_config
 from million_ird.images import decode, encode_jpeg
 from million_ird.sources import resolve
 
@@ -78,14 +78,13 @@ def cleanvision(folder: Path) -> float:
     return cpu_seconds(work, repeats=1)
 
 
-def base_pass(folder: Path, niqe: bool) -> float:
-    """CPU seconds of our base pass over a folder: read, hash, decode, all meters."""
-    config = load_config("photos")
-    meters = [name for name in config.measure.meters if niqe or name != "niqe"]
+def base_pass(folder: Path, *, without: Sequence[str] = (), more: Sequence[str] = ()) -> float:
+    """CPU seconds of our base pass over a folder: read, hash, decode, all meters but some, and more."""
+    meters = [name for name in (*DEFAULT_METERS, *more) if name not in without]
     config = load_config("photos", sets=[f"measure.meters={json.dumps(meters)}"])
     specs = resolve([str(folder)])
     items = list(specs[0].open().items({}))  # type: ignore[arg-type]
-    measurer = Measurer(tuple(specs), config)
+    measurer = Measurer(tuple(specs), config, folder)
     rows = [measurer(items[0])]
     seconds = cpu_seconds(lambda: rows.extend(measurer(item) for item in items))
     assert all(row["status"] == "ok" for row in rows)
@@ -122,8 +121,11 @@ def main() -> None:
         print(f"{len(paths)} JPEGs of {pixels:.2f} MP, {sum(map(len, files)) / len(files) / 1000:.0f} kB on average\n")
         seconds = {
             "bare RGB decode": cpu_seconds(lambda: [simplejpeg.decode_jpeg(data, "RGB") for data in files]),
-            "base pass without NIQE": base_pass(folder, niqe=False),
-            "base pass with NIQE": base_pass(folder, niqe=True),
+            "without NIQE and watermark": base_pass(folder, without=("niqe", "watermark")),
+            "without NIQE": base_pass(folder, without=("niqe",)),
+            "without watermark": base_pass(folder, without=("watermark",)),
+            "base pass": base_pass(folder),
+            "with artefacts, too": base_pass(folder, more=("artefacts",)),
             "CleanVision, default issues": cleanvision(folder),
         }
         slowest, decoding = seconds["CleanVision, default issues"], seconds["bare RGB decode"]

@@ -37,7 +37,7 @@ PRODUCTS = {"product/iconic": "*.jpg"}
 
 METERS = {
     name: create(name)
-    for name in ("blur", "flat", "noise", "compression", "exposure", "border", "background", "upscale")
+    for name in ("blur", "flat", "noise", "compression", "exposure", "border", "background", "upscale", "watermark")
 }
 COLUMNS = [column for meter in METERS.values() for column in meter.columns]
 LINES = [line for line in lines(load_config("photos").policy) if line.column in COLUMNS and line.enabled]
