@@ -1,7 +1,7 @@
 """Depthwise convolution whose gradients are quick on a CPU, in bfloat16 above all.
 
-In torch 2.15 the gradients of bfloat16 depthwise convolutions are slow where the stride is 2 (of the input) and where the
-kernel is 5 x 5 (of the weights): they take half of a training step of the detector (`benchmarks/depthwise.py`).
+In torch 2.15 the gradients of bfloat16 depthwise convolutions are slow where the stride is 2 (of the input) and where
+the kernel is 5 x 5 (of the weights): half of a training step of the detector (`benchmarks/depthwise.py`).
 """
 
 from __future__ import annotations
