@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rows import SETS, seconds
-from trainings import FIVE, TRAININGS, Scope, config_of, run_folder, seed_of
+from trainings import FIVE, TRAININGS, Scope, config_of, recipe_of, run_folder, seed_of
 
 PAIRED = 100
 """Pictures of each paired set; Rain100L, for one, has 200."""
@@ -220,7 +220,7 @@ def _pair(data: Path, folder: Path, task: str) -> None:
     from million_ird.images import encode_png
     from million_ird.tables import whole
 
-    pipe = recipe.load(task)
+    pipe = recipe.load(recipe_of(task))
     for path in _pictures(data / "bsds500" / "train")[:PAIRED]:
         out = pipe(read(path), seed=0, image_id=path.stem, view=0)
         for part, picture in (("lq", out.lq), ("hq", out.hq)):

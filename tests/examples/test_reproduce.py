@@ -62,6 +62,36 @@ def test_every_training_has_a_configuration_and_all_recipes_load(scope):
         assert not one.recipe or recipe.load(one.recipe)
 
 
+def test_rain_is_the_same_for_training_and_tests_and_as_far_from_clean_as_rain100l(scope, real):
+    from rows import SETS
+    from trainings import RAIN, TRAININGS, config_of, recipe_of
+
+    from million_ird.degrade import recipe
+
+    for name in TRAININGS:
+        for text in config_of(name, 0, scope).data.tasks:
+            assert not text.startswith("derain=") or str(RAIN) in text or "pairs" in text
+    tested = {one.recipe for name, one in SETS.items() if name.startswith("derain")}
+    assert tested == {recipe_of("derain")} == {str(RAIN)}
+    pipe, found = recipe.load(RAIN), []
+    for path in sorted(real("cbsd68").glob("*.png"))[:12]:
+        out = pipe(np.asarray(Image.open(path).convert("RGB")), seed=0, image_id=path.stem, view=0)
+        found.append(-10 * np.log10(np.mean((out.lq.astype(float) - out.hq) ** 2) / 255**2))
+    assert 25.3 < np.mean(found) < 28.3
+
+
+def test_what_is_made_small_is_l1_in_pre_training_and_decibels_in_what_follows(scope):
+    from trainings import TRAININGS, config_of
+
+    for name, one in TRAININGS.items():
+        config = config_of(name, 0, scope)
+        if one.stage in ("finetune", "adapt"):
+            assert (config.loss.l1, config.loss.psnr > 0) == (0, True)
+        if one.stage == "pretrain":
+            assert (config.loss.l1, config.loss.psnr) == (1, 0)
+        assert config.optim.kind == ("muon" if name.startswith("dynet.target") else "adamw")
+
+
 def test_every_row_looks_at_a_run_that_there_is_and_every_claim_at_two_rows():
     from rows import CLAIMS, ROWS, SETS, TABLES, TARGETS
     from trainings import TRAININGS
