@@ -54,7 +54,7 @@ def make_ledger(out: Path, rows: int, config: BuildConfig) -> None:
             "source": ["synthetic"] * count,
             "status": np.where(rng.random(count) < 0.02, "truncated", "ok").tolist(),
             "error": [None] * count,
-            "bytes": rng.integers(1e5, 1e6, count),
+            "bytes": rng.integers(100_000, 1_000_000, count),
             "format": ["jpeg"] * count,
             "width": rng.integers(400, 4000, count).astype(np.int32),
             "height": rng.integers(400, 4000, count).astype(np.int32),

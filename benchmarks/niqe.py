@@ -96,7 +96,7 @@ def compare(out: Path | None) -> None:
         figures[name] = by_model(stack, list(models))
         cells = (f"{one['rank']:.3f} | {one['in_order']:.1%}" for one in figures[name].values())  # type: ignore[union-attr]
         print(f"| {name} | " + " | ".join(cells) + " |")
-    alike = spearmanr(np.concatenate(everything)).statistic
+    alike = spearmanr(np.concatenate(everything)).statistic  # pyright: ignore[reportAttributeAccessIssue]
     figures["alike"] = {name: round(float(alike[0, i]), 4) for i, name in enumerate(models)}
     print(f"\nmeans of the untouched: {figures['untouched']}")
     print(f"rank correlation with the published over {sum(map(len, everything))} pictures: {figures['alike']}")
@@ -120,7 +120,7 @@ def by_model(stack: NDArray[np.float64], names: list[str]) -> dict[str, dict[str
     figures = {}
     for index, name in enumerate(names):
         values = stack[:, :, index]
-        ranks = [spearmanr(np.arange(len(values)), values[:, photo]).statistic for photo in range(values.shape[1])]
+        ranks = [spearmanr(np.arange(len(values)), values[:, photo]).statistic for photo in range(values.shape[1])]  # pyright: ignore[reportAttributeAccessIssue]
         figures[name] = {
             "rank": round(float(np.mean(ranks)), 4),
             "in_order": round(float((np.diff(values, axis=0) > 0).mean()), 4),

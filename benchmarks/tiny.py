@@ -67,7 +67,7 @@ def clahe(image: RGB, _target: RGB) -> RGB:
 def retinex(image: RGB, _target: RGB) -> RGB:
     """Multi-scale retinex (Jobson, Rahman, Woodell, 1997): sigmas 15, 80, 250, stretched between its percentiles."""
     x = image.astype(np.float32) + 1
-    logs = [np.log(x) - np.log(cv2.GaussianBlur(x, None, sigma)) for sigma in (15, 80, 250)]
+    logs = [np.log(x) - np.log(cv2.GaussianBlur(x, (0, 0), sigma)) for sigma in (15, 80, 250)]
     mean = np.mean(logs, axis=0)
     low, high = np.percentile(mean, (1, 99))
     return np.clip((mean - low) / max(high - low, 1e-6) * 255, 0, 255).round().astype(np.uint8)

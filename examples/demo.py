@@ -175,7 +175,7 @@ def plant(folder: Path) -> dict[str, tuple[str, str]]:
     motorcycle = np.ascontiguousarray(whole["motorcycle"][100:400, 180:560])
     flower = np.ascontiguousarray(whole["flower"][70:400, 130:520])
     coffee = np.ascontiguousarray(whole["coffee"][60:380, 110:480])
-    defect("bad-blur.png", "Gaussian blur, sigma 2.5", "blur", encoded(cv2.GaussianBlur(flower, None, 2.5), "PNG"))
+    defect("bad-blur.png", "Gaussian blur, sigma 2.5", "blur", encoded(cv2.GaussianBlur(flower, (0, 0), 2.5), "PNG"))
     defect("bad-motion.png", "motion blur, 15 px", "blur", encoded(motion_blur(coffee), "PNG"))
     defect("bad-noise.png", "noise, sigma 25", "noise", encoded(noisy(motorcycle), "PNG"))
     turned = np.ascontiguousarray(motorcycle.transpose(1, 0, 2))
