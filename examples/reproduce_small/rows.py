@@ -133,6 +133,7 @@ TABLES = {
     "other-sets": "ABAIR: other test sets of learned tasks",
 }
 TARGET = "dynet.target.{task}"
+"""The longest run of each task."""
 HEADLINE = ("target", "pretraining", "variants")
 """Tables that are made without --all, but for the rows that `headline` leaves out."""
 

@@ -118,7 +118,7 @@ def check(policy: Policy, columns: Mapping[str, Column]) -> None:
     for line in lines(policy):
         if not line.enabled or line.column in DERIVED:
             continue
-        if line.column not in columns or not columns[line.column].meter:
+        if line.column not in columns:
             rule = line.key.rsplit(".", 1)[0]
             raise ConfigError(f"{line.key}: no meter measures '{line.column}'; set {rule}.enabled=false")
 

@@ -9,6 +9,7 @@ import pytest
 from million_ird.curate.decide import decisions, judge
 from million_ird.curate.ledger import measurement_columns, schema
 from million_ird.curate.settings import load_config
+from million_ird.curate.stages import completed
 from million_ird.dedup import Edges, find_edges
 from million_ird.errors import ConfigError
 from million_ird.tables import rows_to_table
@@ -188,6 +189,13 @@ def test_with_triage_what_fails_by_its_header_is_decided_by_it_and_is_nobodys_du
     assert reasons(low, triage=True) == ["compression"]
     rows = decided({}, {**scene(0, 1), "width": 300, "height": 300, "jpeg_quality": 10.0}, triage=True)
     assert [(row["reason"], row["group"]) for row in rows] == [(None, None), ("compression", None)]
+
+
+def test_a_rule_brings_its_meter_where_none_is_asked_for():
+    off = ["measure.meters=[blur]", "policy.watermark.enabled=false"]
+    assert "watermark" not in completed(load_config(RULES, sets=off)).measure.meters
+    on = ["measure.meters=[blur]", "policy.watermark.enabled=true", "policy.watermark.max=0.5"]
+    assert "watermark" in completed(load_config(RULES, sets=on)).measure.meters
 
 
 def test_a_rule_on_what_nothing_measures_is_refused():

@@ -185,7 +185,7 @@ class Desk:
         return thumbnail(decode(data, read_header(data, limits), limits).rgb, LARGEST, 95)
 
     def _choices(self) -> list[Choice]:
-        columns = {name: column for name, column in measurement_columns(self.config).items() if column.meter}
+        columns = measurement_columns(self.config)
         asked = {(line.column, line.bound): line for line in self._lines}
         derived = {name: column for name, column in DERIVED.items() if any(name == column for column, _ in asked)}
         offered = [(name, column.help, places(name)) for name, column in {**columns, **derived}.items()]
