@@ -75,7 +75,7 @@ def imagecorruptions(name: str, severity: int = 3) -> Callable[[], Work]:
             sys.modules["pkg_resources"] = shim
         if not hasattr(np, "float_"):
             setattr(np, "float_", np.float64)  # noqa: B010 (numpy 2 has no such name; linters rewrite it)
-        from imagecorruptions import corrupt
+        from imagecorruptions import corrupt  # pyright: ignore[reportMissingImports]
 
         return lambda image: corrupt(image, severity=severity, corruption_name=name)
 
