@@ -62,9 +62,25 @@ class Residual(nn.Module):
         return x + self.narrow(F.gelu(self.widen(self.norm(self.depthwise(x)))))
 
 
-class Estimator(nn.Module):
-    """Four stages, each at half the size and twice the channels, their mean over pixels, and one row per adapter.
+def _halve(width: int, first: bool) -> nn.Module:
+    """A 3x3 convolution of stride 2: from the image, or channel by channel from half as many."""
+    if first:
+        return nn.Conv2d(3, width, 3, stride=2, padding=1)
+    half = width // 2
+    return nn.Sequential(nn.Conv2d(half, width, 3, stride=2, padding=1, groups=half), nn.Conv2d(width, width, 1))
 
+
+def _spread(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C): the natural logarithm of the standard deviation over pixels; of flat channels -5.8."""
+    return 0.5 * torch.log(x.float().var((2, 3), correction=0) + 1e-5).to(x.dtype)
+
+
+class Estimator(nn.Module):
+    """Four stages, each at half the size and twice the channels; of every channel of each stage the mean and the spread
+    over pixels; one row per adapter.
+
+    Spreads, since noise, streaks and blur leave the means as they are: from means alone it learns haze and darkness
+    soon, the others hardly.
     Nothing between image and rows is normalised but inside the residual branches: how dark an image is must arrive.
     Rows are computed one by one, so that a new adapter leaves the logits of the others as they are to the last bit.
 
@@ -75,15 +91,12 @@ class Estimator(nn.Module):
 
     def __init__(self, dim: int, depths: tuple[int, ...]) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
-        for stage, depth in enumerate(depths):
-            width = dim * 2**stage
-            groups = 1 if stage == 0 else width // 2
-            stages.append(nn.Conv2d(3 if stage == 0 else width // 2, width, 3, stride=2, padding=1, groups=groups))
-            stages.extend([nn.Conv2d(width, width, 1)] if stage else [])
-            stages.extend(Residual(width) for _ in range(depth))
-        self.stages = nn.Sequential(*stages)
-        self.width = dim * 2 ** (len(depths) - 1)
+        widths = [dim * 2**stage for stage in range(len(depths))]
+        self.stages = nn.ModuleList(
+            nn.Sequential(_halve(width, first=stage == 0), *(Residual(width) for _ in range(depth)))
+            for stage, (width, depth) in enumerate(zip(widths, depths, strict=True))
+        )
+        self.width = 2 * sum(widths)
         self.rows = nn.ModuleDict()
 
     @property
@@ -100,8 +113,15 @@ class Estimator(nn.Module):
         del self.rows[name]
 
     def features(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W), nominally in [0, 1], -> (B, C): means over the pixels of all patches."""
-        parts = [self.stages(patch - 0.5).mean((2, 3)) for patch in patches(image)]
+        """(B, 3, H, W), nominally in [0, 1], -> (B, C): of each channel the mean and the logarithm of the standard
+        deviation over a patch's pixels, and of these the means over all patches."""
+        parts = []
+        for x in patches(image - 0.5):
+            found = []
+            for stage in self.stages:
+                x = stage(x)
+                found += [x.mean((2, 3)), _spread(x)]
+            parts.append(torch.cat(found, 1))
         return torch.stack(parts).mean(0)
 
     def forward(self, image: Tensor) -> Tensor:
