@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from million_ird.cards import index_card
 from million_ird.curate.blocklist import tombstones
 from million_ird.curate.credit import licence_of, parsed
 from million_ird.curate.ledger import hash_name, measurement_columns
+from million_ird.curate.passes.columns import pass_columns, pass_rows
 from million_ird.curate.workspace import opened
 from million_ird.errors import InputError
 from million_ird.publish import checks
@@ -103,7 +104,7 @@ def index(
 
 def index_schema(build: Build) -> pa.Schema:
     """The columns of an index."""
-    measured = [(name, pa.float32()) for name in _measured(build)]
+    measured = [(name, pa.float32()) for name in (*_measured(build), *pass_columns(build.config))]
     fields: list[Any] = [
         ("url", pa.string()),
         ("uri", pa.string()),
@@ -147,7 +148,8 @@ def _tables(build: Build, schema: pa.Schema, kept: bool) -> Iterator[pa.Table]:
             )
         if mask.any():
             taken = pa.array(mask)
-            held.append(_rows(ledger.filter(taken), decided.filter(taken), ids, schema))
+            passed = pass_rows(build.out / "ledger", shard, build.config)
+            held.append(_rows(ledger.filter(taken), decided.filter(taken), ids, passed, schema))
         if sum(table.num_rows for table in held) >= ROWS:
             yield pa.concat_tables(held)
             held = []
@@ -169,7 +171,15 @@ def _names(row: dict[str, Any]) -> set[str]:
     return names | {canonical(row["uri"])} if "://" in row["uri"] else names
 
 
-def _rows(ledger: pa.Table, decided: pa.Table, ids: dict[str, str], schema: pa.Schema) -> pa.Table:
+def _rows(
+    ledger: pa.Table,
+    decided: pa.Table,
+    ids: Mapping[str, str],
+    passed: Mapping[str, Mapping[str, float | None]],
+    schema: pa.Schema,
+) -> pa.Table:
+    """Rows of the schema: from the ledger, what was decided, the ids of what was kept in place of others by their keys,
+    and what the passes found by key."""
     uris = [without_password(uri) for uri in ledger.column("uri").to_pylist()]
     metas = [parsed(text) for text in ledger.column("meta").to_pylist()]
     made: dict[str, Any] = {
@@ -180,12 +190,15 @@ def _rows(ledger: pa.Table, decided: pa.Table, ids: dict[str, str], schema: pa.S
         "licence": [licence_of(meta) or None for meta in metas],
         **{name: [str(meta[name]) if meta.get(name) else None for meta in metas] for name in _STATED[1:]},
     }
+    seen = [passed.get(key, {}) for key in ledger.column("key").to_pylist()]
     columns = []
     for field in schema:
         if field.name in made:
             found = made[field.name]
-        else:
+        elif field.name in decided.column_names or field.name in ledger.column_names:
             found = (decided if field.name in decided.column_names else ledger).column(field.name)
+        else:
+            found = [row.get(field.name) for row in seen]
         array = pa.array(found, field.type) if isinstance(found, list) else found.cast(field.type).combine_chunks()
         columns.append(array)
     return pa.Table.from_arrays(columns, schema=schema)

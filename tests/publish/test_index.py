@@ -20,6 +20,7 @@ from million_ird.errors import InputError
 from million_ird.publish.outcome import Unfit
 from million_ird.sources import Listing, resolve
 from tests.curate.test_build import rows
+from tests.curate.test_passes import PROMPTS, clip_folder
 from tests.curate.test_web import settings
 from tests.sources.webserver import WebServer, error, file
 
@@ -74,6 +75,23 @@ def test_an_index_holds_no_pixels_and_rebuilds_the_same_dataset(hub, web, built,
     assert kept(tmp_path / "again") == kept(built)
     rot = publish.compare(built / "index", tmp_path / "again")
     assert rot.same == rot.rows == len(kept(built)) and not rot.examples
+
+
+def test_what_the_passes_found_is_in_both_parts(hub, built, tmp_path):
+    pytest.importorskip("open_clip", reason="the CLIP pass needs the extra `clip`")
+    again = yaml.safe_load((built / "build.yaml").read_text())
+    again["passes"] = {
+        "clip": {"enabled": True, "model": str(clip_folder(tmp_path / "tiny")), "device": "cpu", "scores": PROMPTS}
+    }
+    build([tmp_path / "list.csv"], built, again)
+    publish.index(built, REPO)
+    tables = [pq.read_table(built / "index" / part / "part-00000.parquet") for part in ("kept", "dropped")]
+    seen = {row["key"]: row["clip_dog"] for row in pq.read_table(built / "ledger" / "clip").to_pylist()}
+    for table in tables:
+        for row in table.to_pylist():
+            assert row["clip_dog"] == seen.get(rows(built)[row["uri"]]["key"])
+    assert all(row["clip_dog"] is not None for row in tables[0].to_pylist())
+    assert "`clip_dog`" in (built / "index" / "README.md").read_text()
 
 
 def test_the_published_index_is_a_source_by_its_address(hub, built):
