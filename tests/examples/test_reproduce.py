@@ -89,7 +89,7 @@ def test_what_is_made_small_is_l1_in_pre_training_and_decibels_in_what_follows(s
             assert (config.loss.l1, config.loss.psnr > 0) == (0, True)
         if one.stage == "pretrain":
             assert (config.loss.l1, config.loss.psnr) == (1, 0)
-        assert config.optim.kind == ("muon" if name.startswith("dynet.target") else "adamw")
+        assert config.optim.kind == ("muon" if name.startswith(("dynet.target", "estimate")) else "adamw")
 
 
 def test_every_row_looks_at_a_run_that_there_is_and_every_claim_at_two_rows():
