@@ -193,10 +193,11 @@ def _rows(
     seen = [passed.get(key, {}) for key in ledger.column("key").to_pylist()]
     columns = []
     for field in schema:
+        where = next((table for table in (decided, ledger) if field.name in table.column_names), None)
         if field.name in made:
             found = made[field.name]
-        elif field.name in decided.column_names or field.name in ledger.column_names:
-            found = (decided if field.name in decided.column_names else ledger).column(field.name)
+        elif where is not None:
+            found = where.column(field.name)
         else:
             found = [row.get(field.name) for row in seen]
         array = pa.array(found, field.type) if isinstance(found, list) else found.cast(field.type).combine_chunks()
