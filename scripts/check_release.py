@@ -130,8 +130,9 @@ def check_wheel(path: Path, package: Iterable[str]) -> str:
     if own != expected:
         stray, missing = sorted(own - expected), sorted(expected - own)
         raise Wrong(f"{path.name}: holds besides the package {stray[:5]}; lacks {missing[:5]}")
-    if f"{folder}licenses/LICENSE" not in sizes or "License-Expression: Apache-2.0" not in about:
-        raise Wrong(f"{path.name}: no licence")
+    needed = {f"{folder}licenses/{name}" for name in ("LICENSE", "NOTICE")}
+    if not needed <= set(sizes) or "License-Expression: Apache-2.0" not in about:
+        raise Wrong(f"{path.name}: no licence, or no NOTICE")
     if re.search(r"^Requires-Dist: torch\S*$", about, re.MULTILINE):
         raise Wrong(f"{path.name}: needs torch")
     return _sized(path, sizes, MOST_WHEEL)
@@ -141,7 +142,7 @@ def check_sdist(path: Path, package: Iterable[str]) -> str:
     """What is in an sdist: the package, its tests and documents, and nothing large."""
     with tarfile.open(path) as archive:
         sizes = {name.split("/", 1)[1]: info.size for info in archive if "/" in (name := info.name) and info.isfile()}
-    if missing := sorted({*package, "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"} - set(sizes)):
+    if missing := sorted({*package, "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "NOTICE"} - set(sizes)):
         raise Wrong(f"{path.name}: lacks {missing[:5]}")
     return _sized(path, sizes, MOST_SDIST)
 

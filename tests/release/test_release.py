@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -47,14 +48,20 @@ def checkout(tmp_path):
     return put
 
 
-def wheel(path: Path, names: dict[str, bytes], metadata: str = "License-Expression: Apache-2.0\n") -> Path:
+def wheel(
+    path: Path,
+    names: dict[str, bytes],
+    metadata: str = "License-Expression: Apache-2.0\n",
+    licences: Iterable[str] = ("LICENSE", "NOTICE"),
+) -> Path:
     """A wheel of the package's needed files and `names`."""
     files = dict.fromkeys(release.NEEDED, b"x") | names
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
         archive.writestr("million_ird-1.0.0.dist-info/METADATA", metadata)
-        archive.writestr("million_ird-1.0.0.dist-info/licenses/LICENSE", "x")
+        for name in licences:
+            archive.writestr(f"million_ird-1.0.0.dist-info/licenses/{name}", "x")
     return path
 
 
@@ -103,6 +110,12 @@ def test_a_wheel_with_the_package_and_nothing_else_passes(tmp_path):
 def test_a_wheel_with_too_much_or_without_licence_is_refused(tmp_path, names, metadata, says):
     with pytest.raises(release.Wrong, match=says):
         release.check_wheel(wheel(tmp_path / "a.whl", names, metadata), release.NEEDED)
+
+
+def test_a_wheel_without_the_notice_of_whose_weights_it_builds_on_is_refused(tmp_path):
+    with pytest.raises(release.Wrong, match="NOTICE"):
+        release.check_wheel(wheel(tmp_path / "a.whl", {}, licences=("LICENSE",)), release.NEEDED)
+    assert "PP-OCRv4" in (ROOT / "NOTICE").read_text()
 
 
 def test_a_large_file_and_a_lost_one_are_refused(tmp_path):
