@@ -1,6 +1,8 @@
 """Put a trained run into the package as the model `tiny`, with the configurations and logs that led to it.
 
 python scripts/ship_tiny.py RUN...     each began with the weights of the one before; the last one's are shipped
+
+Where the first began with `tiny` itself, what the package holds already goes before.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from million_ird import models
 from million_ird.config import read_yaml
@@ -30,12 +33,16 @@ def main(runs: list[Path]) -> None:
     size = (TINY / WEIGHTS).stat().st_size
     if size > MOST:
         sys.exit(f"{TINY / WEIGHTS}: {size:,} bytes are more than {MOST:,}")
-    configs, kept = [], []
-    for number, run in enumerate(runs):
+    configs: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    if read_yaml(runs[0] / "train.yaml")["init"] == "tiny":
+        configs = json.loads((TINY / "train.json").read_text())
+        kept = [json.loads(line) for line in (TINY / METRICS).read_text().splitlines()]
+    for number, run in enumerate(runs, len(configs)):
         config = read_yaml(run / "train.yaml")
         # Where the photos lay on the machine that trained says nothing to others.
         config["data"]["tasks"] = [task.partition("=")[0] for task in config["data"]["tasks"]]
-        config["init"] = Path(config["init"]).name
+        config["init"], config["data"]["recipe"] = (Path(x).name for x in (config["init"], config["data"]["recipe"]))
         configs.append(config)
         for line in read(run, "step"):
             if line["step"] % EVERY == 0:

@@ -24,6 +24,7 @@ from million_ird.train.detectors.artefacts.net import (
     PITCHES,
     UNITS,
     Estimator,
+    calm,
     look,
     pooled,
     teeth,
@@ -128,6 +129,31 @@ def test_a_comb_stands_where_the_steps_of_a_jpeg_are():
     at = [2 * PITCHES / step * tooth - 1 for tooth in (1, 2)]
     assert all(seen[int(place)].min() > 0.9 for place in at)
     assert seen[int(at[0]) + 4].max() < 0.3
+
+
+def test_noise_is_read_off_the_smoothest_cells():
+    rough = torch.full((1, 1, 36), 300.0)  # texture everywhere but in eight cells, two of them nearly black
+    rough[..., :8], rough[..., :2] = 80.0, 20.0
+    level = torch.full((1, 1, 36), 128.0)
+    anywhere, _, seen, _ = calm(rough, level)
+    assert anywhere == seen == pytest.approx((2 * 20 + 4 * 80) / 6 / 40)
+    level[..., :2] = 4
+    anywhere, _, seen, _ = calm(rough, level)
+    assert anywhere == pytest.approx(1.5) and seen == pytest.approx(((2 * (20 + 36)) + 4 * 80) / 6 / 40)
+    noise = 128 + 8 * torch.randn(2, 9, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    found, _ = look(noise.round().clamp(0, 255).byte())
+    assert found[..., -16:-13].mean() == pytest.approx(1, abs=0.15)
+
+
+def test_pictures_of_one_name_are_both_written_down(photo, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            part = np.ascontiguousarray(photo[30 * number :][: 160 if name == "a" else 150, :200])
+            (tmp_path / name / f"{number}.png").write_bytes(encode_png(part))
+    train_artefacts([tmp_path / "a", tmp_path / "b"], tmp_path / "run", TINY)
+    facts = json.loads((tmp_path / "run" / "artefacts.json").read_text())
+    assert {"a/0.png", "b/0.png"} <= set(facts["pictures"])
 
 
 def test_the_file_gives_what_the_network_gives(photo):

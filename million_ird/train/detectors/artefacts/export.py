@@ -75,12 +75,13 @@ class Graph:
         self.arrays: list[Any] = []
         self._named: dict[bytes, str] = {}
 
-    def node(self, kind: str, inputs: list[str], output: str | None = None, **attributes: Any) -> str:
-        """Add a node; its one output's name."""
+    def node(self, kind: str, inputs: list[str], output: str | None = None, more: int = 0, **attributes: Any) -> str:
+        """Add a node; its first output's name. `more` = how many others it has, which nobody asks for."""
         from onnx import helper
 
         name = output or f"v{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        others = [f"{name}.{number}" for number in range(more)]
+        self.nodes.append(helper.make_node(kind, inputs, [name, *others], **attributes))
         return name
 
     def array(self, values: Any) -> str:
@@ -147,9 +148,26 @@ def _look(graph: Graph, x: str) -> tuple[str, str]:
     cells = graph.node("Abs", [rough])
     cells = graph.flat(graph.node("AveragePool", [cells], kernel_shape=[parts.CELL] * 2, strides=[parts.CELL] * 2))
     found += [_log(graph, graph.reduced(cells, "ReduceMin", 2)), _log_mean(graph, cells)]
+    found += _calm(graph, x, cells)
     darkest = graph.node("ReduceMin", [x, graph.array(np.array([1], np.int64))], keepdims=1)
     found += [graph.node("Div", [graph.reduced(plane, "ReduceMean", 2, 3), graph.number(64)]) for plane in (x, darkest)]
     return graph.node("Concat", found, axis=1), _teeth(graph, coefficients[0])
+
+
+def _calm(graph: Graph, x: str, cells: str) -> list[str]:
+    """How rough the smoothest cells are, and the smoothest of those that are neither dark nor light."""
+    size = parts.CELL
+    inside = (graph.array(np.array(at, np.int64)) for at in ([1, 1], [-1, -1], [2, 3]))
+    level = graph.node("Slice", [x, *inside])
+    level = graph.flat(graph.node("AveragePool", [level], kernel_shape=[size] * 2, strides=[size] * 2))
+    dark = graph.node("Relu", [graph.node("Sub", [graph.number(parts.DARK), level])])
+    light = graph.node("Relu", [graph.node("Sub", [level, graph.number(parts.LIGHT)])])
+    found = []
+    for part in (cells, graph.node("Add", [cells, graph.node("Add", [dark, light])])):
+        least = graph.node("TopK", [part, graph.array(np.array([parts.CALM], np.int64))], axis=2, largest=0, more=1)
+        calm = graph.reduced(least, "ReduceMean", 2)
+        found += [graph.node("Div", [calm, graph.number(parts.ROUGHNESS)]), _log(graph, calm)]
+    return found
 
 
 def _beyond(graph: Graph, plane: str) -> list[str]:

@@ -45,6 +45,15 @@ LUMA = 0.299, 0.587, 0.114
 ROUGH = (1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0)
 """Immerkaer's mask (CVIU 64(2), 1996): blind to ramps and straight edges."""
 
+CALM = 6
+"""How many cells of a patch, the smoothest, show its noise."""
+
+DARK, LIGHT = 40.0, 215.0
+"""Means of cells beyond which clipping swallows part of strong noise."""
+
+ROUGHNESS = 40.0
+"""Of white noise with a sigma of 8, about: the mean of what `ROUGH` answers."""
+
 AROUND = 7
 """Side of the surroundings that things stand out from, px of their scale."""
 
@@ -54,7 +63,7 @@ HEADS = ("noise", "quality", "octaves", "extent", *KINDS, "upscaled", *WEATHER)
 UNITS = {"noise": 5.0, "quality": 15.0, "octaves": 0.5, "extent": 1.5}
 """What 1 of an output means; errors of 1 weigh alike."""
 
-FEATURES = (BLOCK * BLOCK - 1) * (SCALES + 1) + 4 * SCALES + 6 + 4
+FEATURES = (BLOCK * BLOCK - 1) * (SCALES + 1) + 4 * SCALES + 18 + 4
 """Numbers that `features` gives for a patch."""
 
 WIDE, COMB_WIDE = 64, 32
@@ -110,8 +119,25 @@ def look(patches: Tensor) -> tuple[Tensor, Tensor]:
     rough = (rough[:, :, 2:] - 2 * rough[:, :, 1:-1] + rough[:, :, :-2]).abs()
     cells = F.avg_pool2d(rough, CELL).flatten(2)
     found += [torch.log(cells.amin(2) + FLOOR), torch.log(cells.mean(2) + FLOOR)]
+    found += calm(cells, F.avg_pool2d(x[:, :, 1:-1, 1:-1], CELL).flatten(2))
     found += [x.mean((2, 3)) / 64, x.amin(1).mean((1, 2))[:, None] / 64]
     return torch.cat(found, 1).unflatten(0, shape), teeth(coefficients[0]).unflatten(0, shape)
+
+
+def calm(cells: Tensor, level: Tensor) -> list[Tensor]:
+    """How rough the smoothest cells are, and the smoothest of those that are neither dark nor light: (N, C) each, as
+    multiples of `ROUGHNESS` and as logarithms.
+
+    Args:
+        cells: how rough each is, (N, C, cells).
+        level: their means, (N, C, cells), grey levels.
+    """
+    clipped = F.relu(DARK - level) + F.relu(level - LIGHT)
+    found = []
+    for part in (cells, cells + clipped):
+        least = part.topk(CALM, 2, largest=False).values
+        found += [least.mean(2) / ROUGHNESS, logarithm(least)]
+    return found
 
 
 def logarithm(part: Tensor) -> Tensor:

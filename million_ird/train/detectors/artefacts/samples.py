@@ -79,7 +79,7 @@ def degradations() -> Node:
         down=Choice(choice=("area", "bicubic_aa", "lanczos_aa")),
         up=Choice(choice=_UP),
     )
-    noise = GaussianNoise(sigma=(0.5, 50), kind=Choice(choice=("colour", "grey"), p=(0.8, 0.2)))
+    noise = GaussianNoise(sigma=(0.5, 60), kind=Choice(choice=("colour", "grey"), p=(0.8, 0.2)))
     codec = [JPEG(quality=(8, 96)), JPEG(quality=(8, 96), shift=(0, 7))]
     return Compose(
         [

@@ -12,10 +12,10 @@ class ArtefactConfig(Config):
 
     seed: int = 0
     """Of all chance: the same seed, pictures and versions give the same file, byte for byte, on one thread."""
-    pool: int = Field(default=6_000, ge=2)
+    pool: int = Field(default=20_000, ge=2)
     """Degraded pictures that are made beforehand and looked at once, 30 kB of memory each. To make one takes a
     hundred times as long as to learn from it once."""
-    steps: int = Field(default=5_000, ge=1)
+    steps: int = Field(default=12_000, ge=1)
     """Changes of the weights."""
     batch: int = Field(default=128, ge=2)
     """Pictures to a step, each seen in a random choice of its patches."""

@@ -65,7 +65,7 @@ def train_artefacts(
         figures = check(net, list((held or pictures).values()), config)
         facts = {
             "data": sorted({Path(name).name for name in data}),
-            "pictures": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures},
+            "pictures": {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures},
             "config": config.model_dump(),
             "parameters": sum(p.numel() for p in net.parameters()),
             "held_out": figures,
