@@ -7,13 +7,17 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from skimage import data
 
-from million_ird import models
+from million_ird import degrade, models
 from million_ird.errors import InputError, MirdError, OutputError
+from million_ird.evaluate.metrics import psnr
 from million_ird.models import weights
+from million_ird.restore import restore
 
 
 @pytest.fixture
@@ -202,3 +206,13 @@ def test_the_shipped_model_is_small_and_takes_noise_away():
         restored = net(noisy)
     before, after = ((picture - clean).square().mean().sqrt() for picture in (noisy, restored))
     assert float(after) < 0.5 * float(before)
+
+
+@pytest.mark.parametrize(("recipe", "least"), [("dehaze", 6.0), ("lowlight", 7.0), ("dejpeg", 0.08)])
+def test_the_shipped_model_restores_photos(recipe, least):
+    net, gained = models.load("tiny"), []
+    for name, photo in (("coffee", data.coffee()[100:356, 100:356]), ("rocket", data.rocket()[100:356, 200:456])):
+        clean = np.ascontiguousarray(photo)
+        spoilt = degrade.load(recipe)(clean, seed=0, image_id=name).lq
+        gained.append(psnr(restore(net, spoilt) / 255, clean / 255) - psnr(spoilt / 255, clean / 255))
+    assert min(gained) > 0 and np.mean(gained) > least
