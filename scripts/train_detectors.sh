@@ -8,15 +8,18 @@ python scripts/free_photos.py "$out/photos"
 uv pip install --quiet --no-deps --target "$out/ocr" rapidocr-onnxruntime==1.4.4
 export OMP_NUM_THREADS=1
 
-# Textures are no photos: how noisy one is can't be seen.
+# In this order: another one is another draw.
 set -- --data "$cid22" --data "$clic" --data packages
 for folder in "$out"/photos/*/; do
-    case "$folder" in *ufoai-textures/) ;; *) set -- "$@" --data "${folder%/}" ;; esac
+    case "$folder" in *ufoai-textures/) continue ;; esac # textures are no photos: how noisy one is can't be seen
+    set -- "$@" --data "${folder%/}"
 done
 mird train detectors --only artefacts "$@" --out "$out/artefacts"
 for kind in onnx md json jsonl; do cp "$out/artefacts/artefacts.$kind" "$weights/artefacts.$kind"; done
 
-mird train detectors "$@" --data "$out/photos/ufoai-textures" --out "$out/watermark" \
+set -- --data "$cid22" --data "$clic" --data packages
+for folder in "$out"/photos/*/; do set -- "$@" --data "${folder%/}"; done
+mird train detectors "$@" --out "$out/watermark" \
     --set init="$out/ocr/rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx" \
     --set pool=60000 --set precision=bfloat16 --set workers=2
 for kind in onnx md json; do cp "$out/watermark/watermark.$kind" "$weights/watermark.$kind"; done

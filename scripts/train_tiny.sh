@@ -1,10 +1,10 @@
 #!/bin/sh
 # Train the shipped model and put it into the package:  scripts/train_tiny.sh CID22_FOLDER CLIC_FOLDER OUT
 # Five runs, each beginning with the weights of the one before: crops of 64 px; of 128; by decibels alone, so that pictures
-# that are nearly right are not made worse; then two by Muon on crops of 128 px, from which haze and darkness can be told from
-# a flat or dark part of a good picture, as from 64 px they can't. About four hours of two cores. Run it again where it was
-# cut off. The weights in the package are of a first run that was stopped after 15,428 of its 24,000 steps and a fourth that
-# was stopped after 2,500 of 7,000. The wallpapers come from Debian's packages.
+# that are nearly right are not made worse; then two by Muon on crops of 128 px, which show more of what is hazy or dark.
+# About four hours of two cores. Run it again where it was cut off. The weights in the package are of a first run that was
+# stopped after 15,428 of its 24,000 steps and a fourth that was stopped after 2,500 of 7,000. The wallpapers come from
+# Debian's packages (apt, dpkg).
 set -eu
 cid22="$1" clic="$2" out="$3"
 train() { # NAME CONFIGURATION...

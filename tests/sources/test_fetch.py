@@ -29,6 +29,7 @@ OUTCOMES = {
     "stalled": "timeout",
     "length_too_long": "truncated",
     "length_too_short": "bad_http",
+    "length_too_short_late": "",
     "reset": "truncated",
     "reset_at_once": "reset",
     "busy": "http_429",
@@ -89,6 +90,7 @@ def test_bytes_come_as_they_are(served):
     assert answers["good"].data == answers["gzip"].data == answers["chain_3"].data == SMALL
     assert answers["big"].data == answers["big_no_ranges"].data == BIG
     assert answers["to_other_host"].url.endswith("/good.jpg")
+    assert answers["length_too_short_late"].data == SMALL[:-1000]
 
 
 def test_nothing_takes_longer_than_its_deadline(served):

@@ -58,14 +58,17 @@ class Call:
     writer: asyncio.StreamWriter
     close: bool = False
 
-    async def head(self, status: int, **headers: str | int) -> None:
-        """The first lines; `_` in a header's name stands for `-`. Without a Content_Length the connection closes."""
+    async def head(self, status: int, body: bytes = b"", **headers: str | int) -> None:
+        """The first lines, and what is to leave with them; `_` in a header's name stands for `-`.
+
+        Without a Content_Length the connection closes.
+        """
         self.asked.status = status
         self.close = self.close or "Content_Length" not in headers
         lines = [f"HTTP/1.1 {status} X", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
         if self.close:
             lines.append("Connection: close")
-        self.writer.write("\r\n".join([*lines, "\r\n"]).encode("latin-1"))
+        self.writer.write("\r\n".join([*lines, "\r\n"]).encode("latin-1") + body)
         await self.writer.drain()
 
     async def send(self, data: bytes) -> None:
@@ -367,13 +370,20 @@ def stalled(data: bytes, after: int) -> Answer:
     return answer
 
 
-def misjudged(data: bytes, by: int) -> Answer:
-    """A Content-Length that is `by` bytes too long (the connection is closed), or too short (the rest still comes)."""
+def misjudged(data: bytes, by: int, pause: float = 0) -> Answer:
+    """A Content-Length that is `by` bytes too long (the connection is closed), or too short (the rest still comes).
+
+    Head and body come at once, or the body so many seconds later: a client that has begun to read an answer ends where its
+    length says.
+    """
 
     async def answer(call: Call) -> None:
         call.close = True
-        await call.head(200, Content_Type="image/jpeg", Content_Length=len(data) + by)
-        await call.send(data)
+        kind = {"Content_Type": "image/jpeg", "Content_Length": len(data) + by}
+        await call.head(200, b"" if pause else data, **kind)
+        if pause:
+            await asyncio.sleep(pause)
+            await call.send(data)
 
     return answer
 
@@ -454,6 +464,7 @@ def menu(web: WebServer, host: str = "menu.test") -> dict[str, str]:
         "stalled": stalled(data, 1000),
         "length_too_long": misjudged(data, 1000),
         "length_too_short": misjudged(data, -1000),
+        "length_too_short_late": misjudged(data, -1000, pause=0.2),
         "reset": reset(data, 1000),
         "reset_at_once": reset(),
         "busy_heals": first(1, busy(1), good),

@@ -63,14 +63,14 @@ HEADS = ("noise", "quality", "octaves", "extent", *KINDS, "upscaled", *WEATHER)
 UNITS = {"noise": 5.0, "quality": 15.0, "octaves": 0.5, "extent": 1.5}
 """What 1 of an output means; errors of 1 weigh alike."""
 
-FEATURES = (BLOCK * BLOCK - 1) * (SCALES + 1) + 4 * SCALES + 18 + 4
-"""Numbers that `features` gives for a patch."""
+FEATURES = (BLOCK * BLOCK - 1) * (SCALES + 1) + 4 * SCALES + 3 * (2 + 4) + 4
+"""Numbers that `look` gives for a patch; the combs are apart."""
 
 WIDE, COMB_WIDE = 64, 32
 
 
 class Estimator(nn.Module):
-    """`features` (B, P, FEATURES) and `combs` (B, P, combs * pitches) of patches -> (B, heads).
+    """What `look` sees, (B, P, FEATURES) and `combs` (B, P, combs * pitches) of patches -> (B, heads).
 
     Features are centred and scaled by `middle` and `spread`, which are set before training.
     """
