@@ -57,10 +57,9 @@ def main() -> None:
     times = []
     for kind in (Plain, Depthwise):
         coach = Coach(Detector())
-        for block in coach.net.blocks:
-            depth = block.depth
-            assert isinstance(depth, Depthwise)
-            block.depth = kind(depth.in_channels, depth.kernel_size[0], depth.stride[0])
+        for layer in coach.net.layers:
+            if isinstance(conv := layer.conv, Depthwise):
+                layer.conv = kind(conv.in_channels, conv.kernel_size[0], conv.stride[0])
         coach.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         times.append(milliseconds(partial(there_and_back, coach, images)))
     row("step of 16 samples of 224 px", times)

@@ -15,9 +15,10 @@ from million_ird.degrade.watermark import HELD_OUT, stamp
 from million_ird.errors import ConfigError
 from million_ird.images import decode
 from million_ird.meters import Frame
-from million_ird.meters.watermark import _SHIPPED, Watermark, reduced
+from million_ird.meters.watermark import _SHIPPED, Watermark, seen
 from million_ird.rng import rng_for
-from million_ird.train.detectors.net import Detector, to_onnx
+from million_ird.train.detectors.export import to_onnx
+from million_ird.train.detectors.net import Detector
 from million_ird.train.detectors.training import auc
 
 SIDES = ((1, 1), (1, 2), (3, 3), (17, 18), (1, 5000), (5000, 1), (9, 300), (700, 900))
@@ -28,7 +29,7 @@ def model(tmp_path_factory) -> str:
     """A network that has learnt nothing."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("network") / "net.onnx"
-    path.write_bytes(to_onnx(Detector().eval(), {}))
+    path.write_bytes(to_onnx(Detector().eval(), {}, [np.arange(64 * 64).astype(np.uint8).reshape(64, 64)]))
     return str(path)
 
 
@@ -57,12 +58,20 @@ def test_the_map_says_where(photo):
 
 def test_a_larger_picture_is_looked_at_at_the_same_size_as_a_smaller_one(photo, model):
     large = np.ascontiguousarray(photo.repeat(4, 0).repeat(4, 1))
-    np.testing.assert_array_equal(reduced(Frame(large), 2**18), Frame(photo).luma)
+    np.testing.assert_array_equal(seen(Frame(large), 2**18), Frame(photo).luma)
     assert Watermark(model=model)(Frame(large)) == Watermark(model=model)(Frame(photo))
-    for shape in ((3, 400), (300, 300), (700, 900), (1000, 1000), (2000, 1500)):
-        plane = reduced(Frame(np.zeros((*shape, 3), np.uint8)), 2**16)
-        assert min(shape[0] * shape[1], 0.6 * 2**16) <= plane.size <= 2**16
+    for shape in ((30, 400), (180, 180), (230, 230), (300, 300), (700, 900), (1000, 1000), (2000, 1500)):
+        plane = seen(Frame(np.zeros((*shape, 3), np.uint8)), 2**16)
+        assert min(1.5**2 * shape[0] * shape[1], 2**16) * 0.6 <= plane.size <= 2**16
         assert abs(plane.shape[0] / plane.shape[1] * shape[1] / shape[0] - 1) < 0.03
+
+
+def test_a_small_picture_is_made_larger_but_not_beyond_measure(photo):
+    small = np.ascontiguousarray(photo[:200, :300])
+    assert seen(Frame(small), 10**6).shape == (300, 450)
+    assert seen(Frame(small), 90_000).shape == (244, 367)
+    assert seen(Frame(small), 80_000) is not None and seen(Frame(small), 80_000).shape == (200, 300)  # nearly as many
+    assert seen(Frame(small[:1, :1]), 10**6).shape == (1, 1)
 
 
 def test_it_finds_many_marks_and_leaves_photos_alone(real: object):

@@ -17,7 +17,7 @@ from million_ird.degrade.watermark import HELD_OUT, TRAINING, Style, stamp
 from million_ird.degrade.watermark.lettering import between
 from million_ird.errors import BadImage, InputError
 from million_ird.images import decode
-from million_ird.meters.watermark import Watermark
+from million_ird.meters.watermark import ENLARGED, Watermark
 from million_ird.rng import Chance, rng_for
 from million_ird.train.detectors.decoys import disguise
 from million_ird.train.detectors.net import STRIDE
@@ -149,7 +149,9 @@ class Samples:
         """Without a mark, and with one."""
         rng = rng_for(self.seed, "watermark", number)
         hard = min(1.0, number / self.rise) if self.rise else 1.0
-        larger = between(rng, 1.0, 1.9) if rng.random() < 0.5 * hard else 1.0
+        larger = 1.0
+        if (kind := rng.random()) < 0.6 * hard:  # some have been made smaller, some larger
+            larger = between(rng, 1.0, 1.9) if kind < 0.35 * hard else between(rng, 1 / ENLARGED, 1.0)
         image = self._crop(rng, round(self.size * larger))
         lowest = HEIGHTS[0] + 8 * (1 - hard)
         if rng.random() < self.decoys * hard:
@@ -170,7 +172,7 @@ class Samples:
         shares = np.cumsum([max(1.0, (p.shape[0] * p.shape[1] / 2**18) ** 0.5) for p in self.pictures])
         picture = self.pictures[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]
         # Between native scale and that at which the whole picture is measured, and a little beyond either.
-        whole = max(1.0, (picture.shape[0] * picture.shape[1] / PIXELS) ** 0.5)
+        whole = max(1 / ENLARGED, (picture.shape[0] * picture.shape[1] / PIXELS) ** 0.5)
         short = min(picture.shape[:2])
         scale = between(rng, 0.8, 1.25 * whole, log=True) if rng.random() < 0.5 else between(rng, 0.8, 1.4) * whole
         taken = min(short, max(32, round(side * scale)))
@@ -211,7 +213,8 @@ def finished(image: Bytes, cover: Bytes, rng: Chance, size: int) -> Sample:
         coded = simplejpeg.encode_jpeg(plane, quality=int(between(rng, 45, 96)), colorspace="GRAY")
         grey = simplejpeg.decode_jpeg(coded, "GRAY")[..., 0]
     if grey.shape[0] != size:
-        grey = cv2.resize(grey, (size, size), interpolation=cv2.INTER_AREA)
+        way = cv2.INTER_AREA if grey.shape[0] > size else cv2.INTER_CUBIC
+        grey = cv2.resize(grey, (size, size), interpolation=way)
         cover = cv2.resize(cover, (size, size), interpolation=cv2.INTER_AREA)
     strokes = cv2.resize(cover, (size // STROKE, size // STROKE), interpolation=cv2.INTER_AREA)
     return Sample(grey.astype(np.uint8, copy=False), cells_of(cover), strokes)

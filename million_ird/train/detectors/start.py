@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from million_ird.errors import InputError
-from million_ird.train.detectors.net import Detector
+from million_ird.train.detectors.net import NEAR, Detector
 
 _SWISH = ("Add", "Clip", "Mul", "Div")  # x + 3, cut to 0..6, times x, over 6
 _EPSILON = 1e-5
@@ -28,13 +28,13 @@ def begin(net: Detector, path: str | Path) -> None:
     """Give the network the weights of the text detector's first layers.
 
     Args:
-        net: changed: all but its head.
+        net: changed: its layers down to sixteenths.
         path: `ch_PP-OCRv4_det_infer.onnx`.
 
     Raises:
         InputError: no such file, or it is another network.
     """
-    layers = net.layers()
+    layers = [layer.conv for layer in net.layers[:NEAR]]
     wrong = f"init: {path} is not PP-OCRv4's mobile text detector; give its ch_PP-OCRv4_det_infer.onnx"
     try:
         found = _read(Path(path).read_bytes(), len(layers))

@@ -24,18 +24,28 @@ from million_ird.degrade.op import Bytes
 from million_ird.degrade.watermark import stamp
 from million_ird.errors import InputError, MirdError
 from million_ird.meters import Frame
-from million_ird.meters.watermark import reduced
+from million_ird.meters.watermark import seen
 from million_ird.rng import rng_for
 from million_ird.tables import locked, whole, write_json
 from million_ird.train import average
 from million_ird.train.detectors.card import card
-from million_ird.train.detectors.net import Coach, Detector, pooled, to_onnx
+from million_ird.train.detectors.export import to_onnx
+from million_ird.train.detectors.net import Coach, Detector, pooled
 from million_ird.train.detectors.pool import Batch, batches
 from million_ird.train.detectors.samples import PIXELS, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 from million_ird.train.detectors.start import begin
 
 Tell = Callable[[int, Mapping[str, float]], None]
+
+Ask = Callable[[Sequence[Bytes]], Any]
+"""What a network says of pictures, (N,): above 0 where the rule would drop one."""
+
+_HARD = 0.3
+"""Share of the steps after which hard swish, with which the weights to begin with were learnt, has become ReLU."""
+
+_SCALED = 200
+"""So many pictures set the scales of the file's bytes."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,9 @@ def train_watermark(
         net, log = fit(pictures, config, tell, held)
         net.offset = torch.tensor(offset(net, pictures, config))
         seconds = time.monotonic() - began
-        figures = check(net, held or pictures, config)
+        notes = {"title": "million-ird watermark detector", "training": config.model_dump_json(exclude={"init"})}
+        model = to_onnx(net, notes, [seen(Frame(picture), PIXELS) for picture in pictures[:_SCALED]])
+        figures = check(asked(model), held or pictures, config)
         facts = {
             "data": sorted({Path(name).name for name in data}),
             "pictures": {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
@@ -95,8 +107,6 @@ def train_watermark(
             "parameters": sum(p.numel() for p in net.parameters()),
             "held_out": figures,
         }
-        notes = {"title": "million-ird watermark detector", "training": json.dumps(facts["config"], sort_keys=True)}
-        model = to_onnx(net, notes)
         facts |= {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
         facts |= {"seconds": round(seconds), "torch": torch.__version__, "machine": platform.machine()}
         for name, content in (
@@ -159,6 +169,10 @@ def fit(
     coach.train()
     for step, batch in enumerate(batches(pictures, config)):
         rate = config.rate * share(step, config.steps)
+        if config.init is not None:
+            soft = max(0.0, 1 - step / (_HARD * config.steps))
+            net.soften(soft)
+            mean.net.soften(soft)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -176,9 +190,10 @@ def fit(
             line = {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(rate, 7)}
             losses.clear()
             if held and (step + 1) % config.watch == 0:
-                found = check(mean.net, held, config)
+                found = check(lambda images: scores(mean.net, images), held, config)
                 line |= {"auc": found["auc"]} if found else {}
             log.append(line)
+    mean.net.soften(0.0)
     return mean.net, log
 
 
@@ -202,7 +217,7 @@ def loss_of(cells: Tensor, strokes: Tensor, batch: Batch, config: DetectorConfig
 @torch.no_grad()
 def scores(net: Detector, images: Sequence[Bytes]) -> Any:
     """Logits of pictures of any size, (N,) float64."""
-    planes = [reduced(Frame(image), PIXELS) for image in images]
+    planes = [seen(Frame(image), PIXELS) for image in images]
     return np.array([float(pooled(net(torch.from_numpy(plane.copy())[None, None]))) for plane in planes])
 
 
@@ -221,8 +236,20 @@ def offset(net: Detector, pictures: Sequence[Bytes], config: DetectorConfig) -> 
     return float(np.quantile(scores(net, views), config.clean))
 
 
-def check(net: Detector, pictures: Sequence[Bytes], config: DetectorConfig) -> dict[str, float]:
-    """How well marks of the training's styles are told from none, on other pictures: AUC, and shares above 0.5."""
+def asked(model: bytes) -> Ask:
+    """How a file answers: score less 0.5."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda images: np.array(
+        [session.run(["score"], {"luma": seen(Frame(image), PIXELS)[None, None]})[0][0] - 0.5 for image in images]
+    )
+
+
+def check(ask: Ask, pictures: Sequence[Bytes], config: DetectorConfig) -> dict[str, float]:
+    """How well marks of the training's styles are told from none, on other pictures: AUC, and shares above 0."""
     if not config.checks:
         return {}
     clean = [pictures[number % len(pictures)] for number in range(min(config.checks, len(pictures)))]
@@ -230,7 +257,7 @@ def check(net: Detector, pictures: Sequence[Bytes], config: DetectorConfig) -> d
     for number in range(config.checks):
         rng = rng_for(config.seed, "check", number)
         marked.append(stamp(pictures[number % len(pictures)], rng).image)
-    below, above = (scores(net, found) - net.offset.item() for found in (clean, marked))
+    below, above = ask(clean), ask(marked)
     return {
         "auc": round(auc(below, above), 4),
         "found": round(float((above > 0).mean()), 4),

@@ -14,6 +14,7 @@ from million_ird.meters.artefacts import COLUMNS, SIDE
 from million_ird.train.detectors.artefacts import net as parts
 from million_ird.train.detectors.artefacts.net import BLOCK, FLOOR, HEADS, PITCHES, UNITS, Estimator
 from million_ird.train.detectors.artefacts.samples import KINDS
+from million_ird.train.detectors.graph import Graph, numbers
 
 _KIND = HEADS.index(KINDS[0])
 
@@ -45,79 +46,36 @@ def to_onnx(net: Estimator, notes: Mapping[str, str]) -> bytes:
     graph = Graph()
     x = graph.node("Cast", ["patches"], to=TensorProto.FLOAT)
     seen, combs = _look(graph, x)
-    over = [graph.over(seen, kind) for kind in ("ReduceMean", "ReduceMin", "ReduceMax")]
-    found = graph.node("Sub", [graph.node("Concat", over, axis=1), graph.array(_numbers(net.middle))])
-    found = graph.node("Div", [found, graph.array(_numbers(net.spread))])
-    combs = graph.node("Relu", [_linear(graph, net.combs, graph.over(combs, "ReduceMean"))])
+    over = [_over(graph, seen, kind) for kind in ("ReduceMean", "ReduceMin", "ReduceMax")]
+    found = graph.node("Sub", [graph.node("Concat", over, axis=1), graph.array(numbers(net.middle))])
+    found = graph.node("Div", [found, graph.array(numbers(net.spread))])
+    combs = graph.node("Relu", [_linear(graph, net.combs, _over(graph, combs, "ReduceMean"))])
     found = graph.node("Relu", [_linear(graph, net.hidden, graph.node("Concat", [found, combs], axis=1))])
     found = graph.node("Relu", [_linear(graph, net.second, found)])
     found = _linear(graph, net.rows, found)
     _values(graph, graph.node("Reshape", [found, graph.array(np.array([-1], np.int64))]))
-    made = helper.make_graph(
-        graph.nodes,
-        "artefacts",
-        [helper.make_tensor_value_info("patches", TensorProto.UINT8, ["patches", 3, SIDE, SIDE])],
-        [helper.make_tensor_value_info("values", TensorProto.FLOAT, [len(COLUMNS)])],
-        graph.arrays,
-    )
-    model = helper.make_model(
-        made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9, producer_name="million-ird"
-    )
-    helper.set_model_props(model, dict(sorted(notes.items())))
-    return model.SerializeToString(deterministic=True)
+    given = [helper.make_tensor_value_info("patches", TensorProto.UINT8, ["patches", 3, SIDE, SIDE])]
+    found = [helper.make_tensor_value_info("values", TensorProto.FLOAT, [len(COLUMNS)])]
+    return graph.file("artefacts", given, found, notes)
 
 
-class Graph:
-    """Nodes and arrays of an ONNX graph under construction."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.arrays: list[Any] = []
-        self._named: dict[bytes, str] = {}
-
-    def node(self, kind: str, inputs: list[str], output: str | None = None, more: int = 0, **attributes: Any) -> str:
-        """Add a node; its first output's name. `more` = how many others it has, which nobody asks for."""
-        from onnx import helper
-
-        name = output or f"v{len(self.nodes)}"
-        others = [f"{name}.{number}" for number in range(more)]
-        self.nodes.append(helper.make_node(kind, inputs, [name, *others], **attributes))
-        return name
-
-    def array(self, values: Any) -> str:
-        """Add an array, or find the same one; its name."""
-        from onnx import numpy_helper
-
-        values = np.ascontiguousarray(values)
-        key = str((values.dtype, values.shape)).encode() + values.tobytes()
-        if key not in self._named:
-            self._named[key] = f"a{len(self.arrays)}"
-            self.arrays.append(numpy_helper.from_array(values, self._named[key]))
-        return self._named[key]
-
-    def reduced(self, x: str, kind: str, *axes: int) -> str:
-        """A reduction over axes, which vanish."""
-        return self.node(kind, [x, self.array(np.array(axes, np.int64))], keepdims=0)
-
-    def over(self, x: str, kind: str) -> str:
-        """A reduction of (P, C) over patches, (1, C)."""
-        return self.node(kind, [x, self.array(np.array([0], np.int64))], keepdims=1)
-
-    def flat(self, x: str) -> str:
-        """(P, C, h, w) -> (P, C, h * w)."""
-        return self.node("Reshape", [x, self.array(np.array([0, 0, -1], np.int64))])
-
-    def number(self, value: float) -> str:
-        """Add a number; its name."""
-        return self.array(np.float32(value))
+def _reduced(graph: Graph, x: str, kind: str, *axes: int) -> str:
+    """A reduction over axes, which vanish."""
+    return graph.node(kind, [x, graph.array(np.array(axes, np.int64))], keepdims=0)
 
 
-def _numbers(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().numpy().astype(np.float32)
+def _over(graph: Graph, x: str, kind: str) -> str:
+    """A reduction of (P, C) over patches, (1, C)."""
+    return graph.node(kind, [x, graph.array(np.array([0], np.int64))], keepdims=1)
+
+
+def _flat(graph: Graph, x: str) -> str:
+    """(P, C, h, w) -> (P, C, h * w)."""
+    return graph.node("Reshape", [x, graph.array(np.array([0, 0, -1], np.int64))])
 
 
 def _linear(graph: Graph, layer: nn.Linear, x: str) -> str:
-    weights = graph.array(_numbers(layer.weight)), graph.array(_numbers(layer.bias))
+    weights = graph.array(numbers(layer.weight)), graph.array(numbers(layer.bias))
     return graph.node("Gemm", [x, *weights], transB=1)
 
 
@@ -127,7 +85,7 @@ def _log(graph: Graph, x: str) -> str:
 
 
 def _log_mean(graph: Graph, x: str) -> str:
-    return _log(graph, graph.reduced(x, "ReduceMean", 2))
+    return _log(graph, _reduced(graph, x, "ReduceMean", 2))
 
 
 def _look(graph: Graph, x: str) -> tuple[str, str]:
@@ -136,9 +94,9 @@ def _look(graph: Graph, x: str) -> tuple[str, str]:
     planes = [graph.node("Conv", [x, luma], kernel_shape=[1, 1])]
     for _ in range(parts.SCALES - 1):
         planes.append(graph.node("AveragePool", [planes[-1]], kernel_shape=[2, 2], strides=[2, 2]))
-    basis = graph.array(_numbers(parts.transform()))
+    basis = graph.array(numbers(parts.transform()))
     options: dict[str, Any] = {"kernel_shape": [BLOCK] * 2, "strides": [BLOCK] * 2}
-    coefficients = [graph.flat(graph.node("Conv", [plane, basis], **options)) for plane in planes]
+    coefficients = [_flat(graph, graph.node("Conv", [plane, basis], **options)) for plane in planes]
     found = [_log_mean(graph, graph.node("Mul", [part, part])) for part in coefficients]
     found.append(_log_mean(graph, graph.node("Abs", [coefficients[0]])))
     for plane in planes:
@@ -146,11 +104,13 @@ def _look(graph: Graph, x: str) -> tuple[str, str]:
     mask = graph.array(np.broadcast_to(np.array(parts.ROUGH, np.float32), (3, 1, 3, 3)))
     rough = graph.node("Conv", [x, mask], kernel_shape=[3, 3], group=3)
     cells = graph.node("Abs", [rough])
-    cells = graph.flat(graph.node("AveragePool", [cells], kernel_shape=[parts.CELL] * 2, strides=[parts.CELL] * 2))
-    found += [_log(graph, graph.reduced(cells, "ReduceMin", 2)), _log_mean(graph, cells)]
+    cells = _flat(graph, graph.node("AveragePool", [cells], kernel_shape=[parts.CELL] * 2, strides=[parts.CELL] * 2))
+    found += [_log(graph, _reduced(graph, cells, "ReduceMin", 2)), _log_mean(graph, cells)]
     found += _calm(graph, x, cells)
     darkest = graph.node("ReduceMin", [x, graph.array(np.array([1], np.int64))], keepdims=1)
-    found += [graph.node("Div", [graph.reduced(plane, "ReduceMean", 2, 3), graph.number(64)]) for plane in (x, darkest)]
+    found += [
+        graph.node("Div", [_reduced(graph, plane, "ReduceMean", 2, 3), graph.number(64)]) for plane in (x, darkest)
+    ]
     return graph.node("Concat", found, axis=1), _teeth(graph, coefficients[0])
 
 
@@ -159,13 +119,13 @@ def _calm(graph: Graph, x: str, cells: str) -> list[str]:
     size = parts.CELL
     inside = (graph.array(np.array(at, np.int64)) for at in ([1, 1], [-1, -1], [2, 3]))
     level = graph.node("Slice", [x, *inside])
-    level = graph.flat(graph.node("AveragePool", [level], kernel_shape=[size] * 2, strides=[size] * 2))
+    level = _flat(graph, graph.node("AveragePool", [level], kernel_shape=[size] * 2, strides=[size] * 2))
     dark = graph.node("Relu", [graph.node("Sub", [graph.number(parts.DARK), level])])
     light = graph.node("Relu", [graph.node("Sub", [level, graph.number(parts.LIGHT)])])
     found = []
     for part in (cells, graph.node("Add", [cells, graph.node("Add", [dark, light])])):
         least = graph.node("TopK", [part, graph.array(np.array([parts.CALM], np.int64))], axis=2, largest=0, more=1)
-        calm = graph.reduced(least, "ReduceMean", 2)
+        calm = _reduced(graph, least, "ReduceMean", 2)
         found += [graph.node("Div", [calm, graph.number(parts.ROUGHNESS)]), _log(graph, calm)]
     return found
 
@@ -174,8 +134,8 @@ def _beyond(graph: Graph, plane: str) -> list[str]:
     """How much brighter and darker things are than their surroundings."""
     size = parts.AROUND
     mean = graph.node("AveragePool", [plane], kernel_shape=[size] * 2, pads=[size // 2] * 4, count_include_pad=0)
-    up = graph.node("Relu", [graph.flat(graph.node("Sub", [plane, mean]))])
-    down = graph.node("Relu", [graph.flat(graph.node("Sub", [mean, plane]))])
+    up = graph.node("Relu", [_flat(graph, graph.node("Sub", [plane, mean]))])
+    down = graph.node("Relu", [_flat(graph, graph.node("Sub", [mean, plane]))])
     squares = [graph.node("Mul", [part, part]) for part in (up, down)]
     return [_log_mean(graph, part) for part in (up, down, *squares)]
 
@@ -188,10 +148,10 @@ def _teeth(graph: Graph, coefficients: str) -> str:
     weight = graph.node("Div", [square, graph.node("Add", [square, graph.number(1)])])
     once = graph.node("Cos", [graph.node("Mul", [c, graph.number(math.pi / PITCHES)])])
     twice = graph.node("Mul", [once, graph.number(2)])
-    total = graph.node("Add", [graph.reduced(weight, "ReduceMean", 2), graph.number(parts.RARE)])
+    total = graph.node("Add", [_reduced(graph, weight, "ReduceMean", 2), graph.number(parts.RARE)])
     before, now, means = weight, graph.node("Mul", [weight, once]), []
     for _ in range(PITCHES):
-        means.append(graph.node("Div", [graph.reduced(now, "ReduceMean", 2), total]))
+        means.append(graph.node("Div", [_reduced(graph, now, "ReduceMean", 2), total]))
         before, now = now, graph.node("Sub", [graph.node("Mul", [twice, now]), before])
     return graph.node("Concat", means, axis=1)
 
