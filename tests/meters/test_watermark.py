@@ -51,8 +51,8 @@ def test_it_changes_nothing_and_repeats_itself(photo, model):
 def test_the_map_says_where(photo):
     marked = stamp(photo, rng_for(5, "map"), HELD_OUT, layout_name="stack", height=28, opacity=0.9)
     cells = Watermark().map(Frame(marked.image))
-    assert cells.shape == (30, 30)  # 479 x 479 px, in cells of 16
-    there = cv2.resize(marked.cover, (30, 30), interpolation=cv2.INTER_AREA) > 40
+    assert cells.shape == (32, 32)  # 512 x 512 px, in cells of 16
+    there = cv2.resize(marked.cover, (32, 32), interpolation=cv2.INTER_AREA) > 40
     assert cells[there].mean() > 4 * cells[~there].mean()
 
 
