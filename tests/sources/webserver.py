@@ -373,8 +373,8 @@ def stalled(data: bytes, after: int) -> Answer:
 def misjudged(data: bytes, by: int, pause: float = 0) -> Answer:
     """A Content-Length that is `by` bytes too long (the connection is closed), or too short (the rest still comes).
 
-    Head and body come at once, or the body so many seconds later: a client that has begun to read an answer ends where its
-    length says.
+    Head and body come at once, or the body so many seconds later: a client that has begun to read an answer ends where
+    its length says.
     """
 
     async def answer(call: Call) -> None:

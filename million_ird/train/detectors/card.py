@@ -28,7 +28,8 @@ def card(facts: Mapping[str, Any]) -> str:
     return f"""# Watermark detector
 
 Finds visible marks laid over photos: names, logos, tiles, grids, date stamps, captions, signatures. Convolutions
-over luma at {PIXELS / 1e6:.2f} megapixels, most of them in bytes, {facts["parameters"]:,} parameters, {facts["bytes"]:,} bytes.
+over luma at {PIXELS / 1e6:.2f} megapixels, most of them in bytes; {facts["parameters"]:,} parameters,
+{facts["bytes"]:,} bytes.
 In: `luma` (1, 1, H, W) uint8. Out: `score` (1,), 0..1, and `cells` (1, 1, H / 16, W / 16), 0..1, where.
 
 {start}- Trained by `mird train detectors`, seed {config["seed"]}, {config["steps"]:,} steps of

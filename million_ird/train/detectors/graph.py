@@ -30,7 +30,7 @@ class Graph:
         """Add an array, or find the same one; its name."""
         from onnx import numpy_helper
 
-        values = np.ascontiguousarray(values)
+        values = np.asarray(values, order="C")
         key = str((values.dtype, values.shape)).encode() + values.tobytes()
         if key not in self._named:
             self._named[key] = f"a{len(self.arrays)}"

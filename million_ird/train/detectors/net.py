@@ -41,7 +41,7 @@ _PLAN = (
 )
 
 FINE, NEAR = 11, 21
-"""So many layers see eighths or more, and sixteenths; the others thirty-seconds, farther around."""
+"""So many layers see eighths or more, and sixteenths; the others, thirty-seconds, help while training."""
 
 
 class Layer(nn.Module):
@@ -84,18 +84,23 @@ class Detector(nn.Module):
         self.offset: Tensor
         self.register_buffer("offset", torch.zeros(()))  # set after training, so that 0 is where the rule may stand
 
+    def steps(self) -> list[Layer]:
+        """The layers down to sixteenths."""
+        return list(self.layers[:NEAR])  # type: ignore[arg-type]
+
     def soften(self, share: float) -> None:
         """Have so much of hard swish in place of ReLU."""
         for layer in self.layers:
             layer.soft = share  # type: ignore[assignment]
 
     def forward(self, luma: Tensor) -> Tensor:
-        return self.judged(self.layers[:NEAR](centred(luma)))
+        return self.near(self.layers[:NEAR](centred(luma)))[:, 0]
 
-    def judged(self, x: Tensor) -> Tensor:
-        """(B, 192, h, w), what is seen in sixteenths -> (B, h, w) logits."""
-        far = self.far(self.layers[NEAR:](x))
-        return (self.near(x) + F.interpolate(far, size=x.shape[-2:], mode="nearest"))[:, 0]
+
+def bias_of(conv: nn.Conv2d) -> Tensor:
+    """All convolutions here have one."""
+    assert conv.bias is not None
+    return conv.bias
 
 
 def centred(luma: Tensor) -> Tensor:
@@ -105,7 +110,8 @@ def centred(luma: Tensor) -> Tensor:
 
 class Coach(nn.Module):
     """The detector under training: beside its cells it must tell which pixels are strokes, which teaches the layers
-    below more by each sample. What it needs for that is left behind when it is done."""
+    below more by each sample; and layers that see farther around help to judge the cells. What it needs for that is
+    left behind when it is done: judged from afar, styles that training never saw are found less often."""
 
     def __init__(self, net: Detector) -> None:
         super().__init__()
@@ -118,7 +124,16 @@ class Coach(nn.Module):
         fine = self.net.layers[:FINE](centred(luma))
         coarse = self.net.layers[FINE:NEAR](fine)
         both = self.fine(fine) + F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="nearest")
-        return self.net.judged(coarse), F.pixel_shuffle(both, 2)[:, 0]
+        far = self.net.far(self.net.layers[NEAR:](coarse))
+        cells = self.net.near(coarse) + F.interpolate(far, size=coarse.shape[-2:], mode="nearest")
+        return cells[:, 0], F.pixel_shuffle(both, 2)[:, 0]
+
+
+def judged(net: Detector, luma: Tensor) -> Tensor:
+    """(B, 1, H, W) uint8 -> (B,) logit of the picture: of two looks, the second at half the width and height, by which
+    large marks are told and fine detail is not; two thirds the first."""
+    half = F.avg_pool2d(luma.float(), 2, ceil_mode=True, count_include_pad=False)
+    return (2 * pooled(net(luma)) + pooled(net(half))) / 3
 
 
 def pooled(cells: Tensor) -> Tensor:

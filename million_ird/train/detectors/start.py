@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from million_ird.errors import InputError
-from million_ird.train.detectors.net import NEAR, Detector
+from million_ird.train.detectors.net import Detector, bias_of
 
 _SWISH = ("Add", "Clip", "Mul", "Div")  # x + 3, cut to 0..6, times x, over 6
 _EPSILON = 1e-5
@@ -34,7 +34,7 @@ def begin(net: Detector, path: str | Path) -> None:
     Raises:
         InputError: no such file, or it is another network.
     """
-    layers = [layer.conv for layer in net.layers[:NEAR]]
+    layers = [layer.conv for layer in net.steps()]
     wrong = f"init: {path} is not PP-OCRv4's mobile text detector; give its ch_PP-OCRv4_det_infer.onnx"
     try:
         found = _read(Path(path).read_bytes(), len(layers))
@@ -47,9 +47,8 @@ def begin(net: Detector, path: str | Path) -> None:
         raise InputError(wrong)
     with torch.no_grad():
         for layer, (weight, bias) in zip(layers, found, strict=True):
-            assert layer.bias is not None
             layer.weight.copy_(torch.from_numpy(weight))
-            layer.bias.copy_(torch.from_numpy(bias))
+            bias_of(layer).copy_(torch.from_numpy(bias))
 
 
 def _read(content: bytes, count: int) -> list[Layer]:

@@ -29,8 +29,8 @@ from million_ird.rng import rng_for
 from million_ird.tables import locked, whole, write_json
 from million_ird.train import average
 from million_ird.train.detectors.card import card
-from million_ird.train.detectors.export import to_onnx
-from million_ird.train.detectors.net import Coach, Detector, pooled
+from million_ird.train.detectors.export import scales_of, to_onnx
+from million_ird.train.detectors.net import Coach, Detector, judged, pooled
 from million_ird.train.detectors.pool import Batch, batches
 from million_ird.train.detectors.samples import PIXELS, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
@@ -39,7 +39,7 @@ from million_ird.train.detectors.start import begin
 Tell = Callable[[int, Mapping[str, float]], None]
 
 Ask = Callable[[Sequence[Bytes]], Any]
-"""What a network says of pictures, (N,): above 0 where the rule would drop one."""
+"""What a network says of pictures: (N,) logits, above 0 where the rule would drop one."""
 
 _HARD = 0.3
 """Share of the steps after which hard swish, with which the weights to begin with were learnt, has become ReLU."""
@@ -94,17 +94,18 @@ def train_watermark(
     with locked(out), one_thread():
         began = time.monotonic()
         net, log = fit(pictures, config, tell, held)
-        net.offset = torch.tensor(offset(net, pictures, config))
-        seconds = time.monotonic() - began
         notes = {"title": "million-ird watermark detector", "training": config.model_dump_json(exclude={"init"})}
-        model = to_onnx(net, notes, [seen(Frame(picture), PIXELS) for picture in pictures[:_SCALED]])
+        scales = scales_of(net, [seen(Frame(picture), PIXELS) for picture in pictures[:_SCALED]])
+        net.offset = torch.tensor(offset(asked(to_onnx(net, notes, scales)), pictures, config))
+        model = to_onnx(net, notes, scales)
+        seconds = time.monotonic() - began
         figures = check(asked(model), held or pictures, config)
         facts = {
             "data": sorted({Path(name).name for name in data}),
             "pictures": {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
             "config": config.model_dump(exclude={"init"}),
             "init": None if config.init is None else hashlib.sha256(Path(config.init).read_bytes()).hexdigest(),
-            "parameters": sum(p.numel() for p in net.parameters()),
+            "parameters": sum(p.numel() for part in (*net.steps(), net.near) for p in part.parameters()),
             "held_out": figures,
         }
         facts |= {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
@@ -218,10 +219,10 @@ def loss_of(cells: Tensor, strokes: Tensor, batch: Batch, config: DetectorConfig
 def scores(net: Detector, images: Sequence[Bytes]) -> Any:
     """Logits of pictures of any size, (N,) float64."""
     planes = [seen(Frame(image), PIXELS) for image in images]
-    return np.array([float(pooled(net(torch.from_numpy(plane.copy())[None, None]))) for plane in planes])
+    return np.array([float(judged(net, torch.from_numpy(plane.copy())[None, None])) for plane in planes])
 
 
-def offset(net: Detector, pictures: Sequence[Bytes], config: DetectorConfig) -> float:
+def offset(ask: Ask, pictures: Sequence[Bytes], config: DetectorConfig) -> float:
     """The logit below which `config.clean` of the unmarked views of the pictures lie: whole, mirrored, and in parts."""
     views: list[Bytes] = []
     for number, picture in enumerate(pictures):
@@ -233,19 +234,23 @@ def offset(net: Detector, pictures: Sequence[Bytes], config: DetectorConfig) -> 
             top = int(rng.random() * (picture.shape[0] - side + 1))
             left = int(rng.random() * (picture.shape[1] - side + 1))
             views.append(np.ascontiguousarray(picture[top : top + side, left : left + side]))
-    return float(np.quantile(scores(net, views), config.clean))
+    return float(np.quantile(ask(views), config.clean))
 
 
 def asked(model: bytes) -> Ask:
-    """How a file answers: score less 0.5."""
+    """How a file answers."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda images: np.array(
-        [session.run(["score"], {"luma": seen(Frame(image), PIXELS)[None, None]})[0][0] - 0.5 for image in images]
-    )
+
+    def ask(images: Sequence[Bytes]) -> Any:
+        planes = (seen(Frame(image), PIXELS)[None, None] for image in images)
+        score = np.array([np.asarray(session.run(["score"], {"luma": plane})[0])[0] for plane in planes], np.float64)
+        return np.log(np.maximum(score, 1e-30)) - np.log(np.maximum(1 - score, 1e-30))
+
+    return ask
 
 
 def check(ask: Ask, pictures: Sequence[Bytes], config: DetectorConfig) -> dict[str, float]:
