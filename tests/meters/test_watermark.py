@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from million_ird.curate.settings import load_config
 from million_ird.degrade.watermark import HELD_OUT, stamp
 from million_ird.errors import ConfigError
 from million_ird.images import decode
@@ -83,7 +84,7 @@ def test_it_finds_many_marks_and_leaves_photos_alone(real: object):
     marked = [
         meter(Frame(stamp(p, rng_for(7, n), HELD_OUT, height=26, opacity=0.6).image))[0] for n, p in enumerate(pictures)
     ]
-    assert np.median(clean) < 0.2 and max(clean) < 0.7
+    assert np.median(clean) < 0.25 and max(clean) < (load_config("photos").policy.watermark.max or 0)
     assert auc(clean, marked) > 0.85 and np.mean(np.array(marked) > 0.5) > 0.35
 
 

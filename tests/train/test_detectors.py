@@ -93,13 +93,14 @@ def test_the_command_trains_and_prints_where(folder, tmp_path):
 
 
 def test_the_loss_falls():
+    torch.manual_seed(0)
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 60, (128, 128, 3), np.uint8)]
     net = Coach(Detector())
     seen = make(pictures, TINY.model_copy(update={"pool": 4})).batch(np.arange(4), rng_for(0, "batch"))
-    optimiser = torch.optim.AdamW(net.parameters(), 3e-3)
+    optimiser = torch.optim.AdamW(net.parameters(), 1e-3)
     losses = []
-    for _ in range(15):
+    for _ in range(25):
         cells, strokes = net(seen.images)
         loss = loss_of(cells, strokes, seen, TINY)
         optimiser.zero_grad()
@@ -227,6 +228,18 @@ def test_weights_leave_room_for_sums_of_two_products(tmp_path):
     whole = [arrays[node.input[3]] for node in graph.node if node.op_type == "QLinearConv"]
     assert len(whole) == 2 * (NEAR - 2)  # two looks
     assert all(w.dtype == np.int8 and np.abs(w.astype(int)).max() == 63 for w in whole)  # 2 * 255 * 63 < 2**15
+
+
+def test_what_sees_farther_helps_while_training_alone():
+    torch.manual_seed(0)
+    coach, luma = Coach(Detector()), torch.randint(0, 256, (2, 1, 80, 48), dtype=torch.uint8)
+    alone, (together, _) = coach.net(luma), coach(luma)
+    assert alone.shape == together.shape == (2, 5, 3)
+    torch.nn.init.normal_(coach.net.far.weight, 0, 1)
+    assert torch.equal(coach.net(luma), alone)
+    assert not torch.allclose(coach(luma)[0], together, atol=0.1)
+    coach(luma)[0].sum().backward()
+    assert all(p.grad is not None for p in coach.net.parameters())
 
 
 def test_hard_swish_becomes_relu_while_training():

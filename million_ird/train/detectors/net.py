@@ -111,7 +111,7 @@ def centred(luma: Tensor) -> Tensor:
 class Coach(nn.Module):
     """The detector under training: beside its cells it must tell which pixels are strokes, which teaches the layers
     below more by each sample; and layers that see farther around help to judge the cells. What it needs for that is
-    left behind when it is done: judged from afar, styles that training never saw are found less often."""
+    left behind when it is done: with the far layers fewer marks are found at few false positives."""
 
     def __init__(self, net: Detector) -> None:
         super().__init__()
