@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def _cells(graph: Graph, luma: str, net: Detector, scales: Sequence[Scale]) -> s
         x = _floating(graph, x, layer.conv)
         x = graph.node("Relu", [x]) if layer.bends else x
     x = graph.node("QuantizeLinear", [x, *_scale(graph, scales[0])])
-    for layer, before, after in zip(net.steps()[_FLOATING:], scales, scales[1:], strict=False):
+    for layer, (before, after) in zip(net.steps()[_FLOATING:], pairwise(scales), strict=True):
         x = _of_bytes(graph, x, layer, before, after)
     x = _floating(graph, graph.node("DequantizeLinear", [x, *_scale(graph, scales[-1])]), net.near)
     return graph.node("Sub", [x, graph.array(numbers(net.offset))])
