@@ -1,12 +1,16 @@
 """Put a trained run into the package as the model `tiny`, with the configurations and logs that led to it.
 
-python scripts/ship_tiny.py RUN...     each began with the weights of the one before; the last one's are shipped
+    python scripts/ship_tiny.py [--share 0.3] RUN...
 
-Where the first began with `tiny` itself, what the package holds already goes before.
+Each run began with the weights of the one before, and the last one's are shipped. Where the first began with `tiny`
+itself, what the package holds already goes before. With a share below 1 the weights are a mean: so much of the last
+run's, the rest of what it began with (Wortsman et al., CVPR 2022, "Robust fine-tuning"); a run that mends one thing
+then spoils less of the others.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -27,8 +31,11 @@ EVERY = 50
 COLUMNS = ("step", "variant", "loss", "lr", "gradient_norm")
 
 
-def main(runs: list[Path]) -> None:
+def main(runs: list[Path], share: float = 1.0) -> None:
+    """Put the last run's weights into the package, or the mean of them and of those that it began with."""
     net = models.load(runs[-1] / "model")
+    if share < 1:
+        mix(net, models.load(TINY if len(runs) == 1 else runs[-2] / "model"), share)
     net.save_pretrained(TINY)
     size = (TINY / WEIGHTS).stat().st_size
     if size > MOST:
@@ -43,6 +50,8 @@ def main(runs: list[Path]) -> None:
         # Where the photos lay on the machine that trained says nothing to others.
         config["data"]["tasks"] = [task.partition("=")[0] for task in config["data"]["tasks"]]
         config["init"], config["data"]["recipe"] = (Path(x).name for x in (config["init"], config["data"]["recipe"]))
+        if run == runs[-1]:
+            config["share"] = share
         configs.append(config)
         for line in read(run, "step"):
             if line["step"] % EVERY == 0:
@@ -52,5 +61,16 @@ def main(runs: list[Path]) -> None:
     print(f"{TINY}: {size:,} bytes of weights, {len(kept)} lines of the log")
 
 
+def mix(net: Any, before: Any, share: float) -> None:
+    """Let the network's weights be `share` of them and the rest those of `before`."""
+    former = before.state_dict()
+    for name, weight in net.state_dict().items():  # apart from the graph of gradients
+        weight.lerp_(former[name], 1 - share)
+
+
 if __name__ == "__main__":
-    main([Path(word) for word in sys.argv[1:]])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--share", type=float, default=1.0, help="of the last run's weights (default: %(default)s)")
+    given = parser.parse_args()
+    main(given.runs, given.share)

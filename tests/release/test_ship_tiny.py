@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from million_ird import models
@@ -47,3 +48,21 @@ def test_runs_that_began_with_what_ships_are_told_after_those_before(script, tmp
     assert "somewhere" not in json.dumps(configs) and configs[2]["data"]["recipe"] == "recipe.yaml"
     script.main([run(tmp_path / "anew", "", 4.0)])
     assert told(script)[:2] == ([""], [(0, 4.0)])
+
+
+def test_with_a_share_the_weights_are_the_mean_of_the_last_run_and_of_what_it_began_with(script, tmp_path):
+    torch.manual_seed(0)
+    first, second = run(tmp_path / "first", "", 1.0), run(tmp_path / "second", "first", 2.0)
+    third = run(tmp_path / "third", "tiny", 3.0)
+    script.main([first, second], share=0.25)
+    shipped, before, after = (weights(folder) for folder in (script.TINY, first / "model", second / "model"))
+    assert all(torch.allclose(shipped[k], 0.75 * before[k] + 0.25 * after[k], atol=1e-6) for k in shipped)
+    assert any(not torch.equal(before[k], after[k]) for k in shipped)
+    script.main([third], share=0.5)  # what ships is what it began with
+    again, after = weights(script.TINY), weights(third / "model")
+    assert all(torch.allclose(again[k], (shipped[k] + after[k]) / 2, atol=1e-6) for k in again)
+    assert [one.get("share") for one in told(script)[2]] == [None, 0.25, 0.5]
+
+
+def weights(folder):
+    return models.load(folder).state_dict()
