@@ -1,7 +1,7 @@
 #!/bin/sh
 # Train both detectors and put them into the package:  scripts/train_detectors.sh CID22_FOLDER CLIC_FOLDER OUT
 # Fetches freely licensed photos from Debian's packages and, from PyPI, the text detector that the watermark's training begins
-# with (needs apt, dpkg, uv; nothing is installed). About two hours of one core, ten minutes of a second one, 9 GB of memory.
+# with (needs apt, dpkg, uv; nothing is installed). About two hours of one core, twenty minutes of a second one, 9 GB of memory.
 set -eu
 cid22="$1" clic="$2" out="$3" weights=million_ird/meters/weights
 python scripts/free_photos.py "$out/photos"
@@ -21,6 +21,6 @@ set -- --data "$cid22" --data "$clic" --data packages
 for folder in "$out"/photos/*/; do set -- "$@" --data "${folder%/}"; done
 mird train detectors "$@" --out "$out/watermark" \
     --set init="$out/ocr/rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx" \
-    --set pool=60000 --set precision=bfloat16 --set workers=2
+    --set precision=bfloat16
 for kind in onnx md json; do cp "$out/watermark/watermark.$kind" "$weights/watermark.$kind"; done
 cp "$out/watermark/metrics.jsonl" "$weights/watermark.jsonl"

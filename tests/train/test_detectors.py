@@ -25,14 +25,14 @@ from million_ird.rng import rng_for
 from million_ird.train.detectors import DetectorConfig, train_watermark
 from million_ird.train.detectors.decoys import DECOYS, disguise
 from million_ird.train.detectors.depthwise import Depthwise
+from million_ird.train.detectors.drawing import Batches, batches
 from million_ird.train.detectors.export import Scale, scales_of, to_onnx
-from million_ird.train.detectors.net import NEAR, Coach, Detector, judged
-from million_ird.train.detectors.pool import make
+from million_ird.train.detectors.net import Coach, Detector, judged
 from million_ird.train.detectors.samples import Samples, cells_of, photos
 from million_ird.train.detectors.start import begin
 from million_ird.train.detectors.training import auc, loss_of
 
-TINY = DetectorConfig(steps=3, batch=2, size=64, pool=5, checks=4)
+TINY = DetectorConfig(steps=3, batch=2, size=64, workers=0, checks=4)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_the_loss_falls():
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 60, (128, 128, 3), np.uint8)]
     net = Coach(Detector())
-    seen = make(pictures, TINY.model_copy(update={"pool": 4})).batch(np.arange(4), rng_for(0, "batch"))
+    seen = Batches(pictures, TINY.model_copy(update={"batch": 8}))[2]
     optimiser = torch.optim.AdamW(net.parameters(), 1e-3)
     losses = []
     for _ in range(25):
@@ -133,39 +133,21 @@ def test_a_pair_is_one_scene_without_and_with_a_mark(photo):
     assert sum(marked.marked for _, marked in pairs) >= 18
 
 
-def test_a_pool_is_the_same_from_any_number_of_processes(photo):
-    config = TINY.model_copy(update={"pool": 60, "rise": 0.5})
-    one, two = (make([photo], config.model_copy(update={"workers": n})) for n in (1, 2))
-    for name in ("images", "cells", "strokes"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
-    strong, weak = (
-        np.abs(np.diff(one.images[part].astype(int), axis=1)).max((1, 2, 3)).mean()
-        for part in (slice(15), slice(30, 60))
-    )
-    assert strong > weak
-
-
-def test_a_batch_moves_labels_with_their_pixels(photo):
-    pool = make([photo], TINY.model_copy(update={"pool": 12}))
-    batches = [pool.batch(np.arange(12), rng_for(0, "batch", number)) for number in range(8)]
-    ways = set()
-    for batch in batches:
-        assert batch.images.shape == (24, 1, 64, 64) and not batch.cells[::2].any() and not batch.strokes[::2].any()
-        change = (batch.images[1::2].int() - batch.images[::2].int()).abs().amax(1)
-        far = (
-            torch.nn.functional.max_pool2d(batch.strokes[1::2].float(), 13, 1, 6)
-            .repeat_interleave(4, 1)
-            .repeat_interleave(4, 2)
-        )
-        assert not change[far == 0].any()
-        ways.add(
-            next(
-                way
-                for way in ((), (-1,), (-2,), (-1, -2))
-                if np.array_equal(np.flip(batch.cells[1::2].numpy(), way), pool.cells)
-            )
-        )
-    assert len(ways) > 2
+def test_batches_are_the_same_from_any_number_of_processes_and_get_harder(photo):
+    config = TINY.model_copy(update={"steps": 30, "batch": 4, "rise": 0.5})
+    here, beside = (list(batches([photo], config.model_copy(update={"workers": n}))) for n in (0, 2))
+    assert len(here) == len(beside) == 30
+    for one, other in zip(here, beside, strict=True):
+        assert one.images.shape == (4, 1, 64, 64) and one.cells.shape == (4, 4, 4) and one.strokes.shape == (4, 16, 16)
+        for name in ("images", "cells", "strokes"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+        assert not one.marked[::2].any() and not one.strokes[::2].any()
+    seen = {bytes(image.numpy()) for batch in here for image in batch.images[::2]}
+    assert len(seen) == 60  # no pair is shown twice
+    change = [
+        (batch.images[1::2].int() - batch.images[::2].int()).abs().amax((1, 2, 3)).float().mean() for batch in here
+    ]
+    assert np.mean(change[:7]) > np.mean(change[15:])
 
 
 def test_held_out_styles_and_pictures_are_not_trained_on(photo, folder):
@@ -204,7 +186,7 @@ def reckoned_in_bytes(net, scales, luma):
         x = torch.nn.functional.conv2d(x - int(before.zero), whole, torch.round(sums), *options)
         x = torch.round(x * (steps * float(before.step) / float(after.step))[:, None, None])
         x = (x + int(after.zero)).clamp(0, 255)
-    return net.near(((x - int(scales[-1].zero)) * float(scales[-1].step)).float())[:, 0]
+    return net.head(((x - int(scales[-1].zero)) * float(scales[-1].step)).float())[:, 0]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (16, 16), (37, 61), (200, 133)])
@@ -213,7 +195,7 @@ def test_the_file_gives_nearly_what_the_network_gives(shape, tmp_path):
     net = Detector()
     for layer in net.layers:
         torch.nn.init.normal_(layer.conv.bias, 0, 0.1)  # type: ignore[arg-type]
-    torch.nn.init.normal_(net.near.weight, 0, 0.5)
+    torch.nn.init.normal_(net.head.weight, 0, 0.5)
     net.eval().offset.fill_(-2.5)
     rng = np.random.default_rng(0)
     pictures = [cv2.resize(rng.integers(0, 256, (9, 12), np.uint8), (133, 200)) for _ in range(4)]
@@ -247,20 +229,18 @@ def test_weights_leave_room_for_sums_of_two_products():
     graph = onnx.load_from_string(to_onnx(net, {}, scales_of(net, [np.zeros((64, 64), np.uint8)]))).graph
     arrays = {array.name: numpy_helper.to_array(array) for array in graph.initializer}
     whole = [arrays[node.input[3]] for node in graph.node if node.op_type == "QLinearConv"]
-    assert len(whole) == 2 * (NEAR - 2)  # two looks
+    assert len(whole) == 2 * (len(net.steps()) - 2)  # two looks
     assert all(w.dtype == np.int8 and np.abs(w.astype(int)).max() == 63 for w in whole)  # 2 * 255 * 63 < 2**15
 
 
-def test_what_sees_farther_helps_while_training_alone():
+def test_what_is_learnt_beside_the_cells_teaches_all_layers_and_changes_no_cell():
     torch.manual_seed(0)
     coach, luma = Coach(Detector()), torch.randint(0, 256, (2, 1, 80, 48), dtype=torch.uint8)
-    alone, (together, _) = coach.net(luma), coach(luma)
-    assert alone.shape == together.shape == (2, 5, 3)
-    torch.nn.init.normal_(coach.net.far.weight, 0, 1)
-    assert torch.equal(coach.net(luma), alone)
-    assert not torch.allclose(coach(luma)[0], together, atol=0.1)
-    coach(luma)[0].sum().backward()
-    assert all(p.grad is not None for p in coach.net.parameters())
+    cells, strokes = coach(luma)
+    assert cells.shape == (2, 5, 3) and strokes.shape == (2, 20, 12)
+    assert torch.equal(cells, coach.net(luma))
+    strokes.sum().backward()
+    assert all(p.grad is not None for p in coach.net.layers.parameters()) and coach.net.head.weight.grad is None
 
 
 def test_hard_swish_becomes_relu_while_training():
@@ -354,7 +334,7 @@ def test_training_begins_with_a_text_detectors_layers(tmp_path):
     expected = np.asarray(onnxruntime.InferenceSession(path).run(None, {"x": colours})[0])
     net.soften(1.0)
     with torch.no_grad():
-        ours = net.layers[:NEAR]((luma.float() - 127.5) / 127.5).numpy()
+        ours = net.layers((luma.float() - 127.5) / 127.5).numpy()
     middle = np.s_[..., 9:-9, 9:-9]  # beyond the border a summand that is worked in is zero, too
     factor, summand = np.polyfit(ours[middle].ravel(), expected[middle].ravel(), 1)  # the last ones, left behind
     np.testing.assert_allclose(ours[middle] * factor + summand, expected[middle], atol=1e-3 * expected.std())

@@ -34,7 +34,7 @@ In: `luma` (1, 1, H, W) uint8. Out: `score` (1,), 0..1, and `cells` (1, 1, H / 1
 
 {start}- Trained by `mird train detectors`, seed {config["seed"]}, {config["steps"]:,} steps of
   {config["batch"]} samples, in {facts["seconds"] / 60:.0f} minutes on one core
-  ({facts["machine"]}, torch {facts["torch"]}).
+  beside {config["workers"]} that drew the samples ({facts["machine"]}, torch {facts["torch"]}).
 - Pictures: {len(facts["pictures"])} clean photos from {", ".join(facts["data"])}; the marks and the decoys are drawn by
   `million_ird.degrade.watermark` and `million_ird.train.detectors.decoys`. Names and hashes of the pictures:
   watermark.json.

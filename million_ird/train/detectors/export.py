@@ -18,7 +18,7 @@ from torch import nn
 
 from million_ird.degrade.op import Bytes
 from million_ird.train.detectors.graph import Graph, numbers
-from million_ird.train.detectors.net import MIDDLE, NEAR, SHARPNESS, Detector, Layer, bias_of, centred
+from million_ird.train.detectors.net import MIDDLE, SHARPNESS, Detector, Layer, bias_of, centred
 
 _FLOATING = 2  # so many layers at the beginning stay in float32
 _MOST = 63  # of a weight
@@ -72,7 +72,7 @@ def _cells(graph: Graph, luma: str, net: Detector, scales: Sequence[Scale]) -> s
     x = graph.node("QuantizeLinear", [x, *_scale(graph, scales[0])])
     for layer, (before, after) in zip(net.steps()[_FLOATING:], pairwise(scales), strict=True):
         x = _of_bytes(graph, x, layer, before, after)
-    x = _floating(graph, graph.node("DequantizeLinear", [x, *_scale(graph, scales[-1])]), net.near)
+    x = _floating(graph, graph.node("DequantizeLinear", [x, *_scale(graph, scales[-1])]), net.head)
     return graph.node("Sub", [x, graph.array(numbers(net.offset))])
 
 
@@ -91,7 +91,7 @@ def scales_of(net: Detector, planes: Sequence[Bytes]) -> list[Scale]:
         net: trained.
         planes: (H, W) luma of pictures; what exceeds all that occurs in them will be cut.
     """
-    low, high = (np.zeros(NEAR - _FLOATING + 1) for _ in range(2))
+    low, high = (np.zeros(len(net.steps()) - _FLOATING + 1) for _ in range(2))
     for plane in planes:
         x = net.layers[: _FLOATING - 1](centred(torch.from_numpy(plane.copy())[None, None]))
         for number, layer in enumerate(net.steps()[_FLOATING - 1 :]):

@@ -36,12 +36,10 @@ _PLAN = (
     (192, 192, 5, 1),
     (192, 192, 5, 1),
     (192, 192, 5, 1),
-    (192, 384, 5, 2),
-    (384, 384, 5, 1),
 )
 
-FINE, NEAR = 11, 21
-"""So many layers see eighths or more, and sixteenths; the others, thirty-seconds, help while training."""
+FINE = 11
+"""So many layers see eighths or more; those after them sixteenths."""
 
 
 class Layer(nn.Module):
@@ -74,27 +72,26 @@ class Detector(nn.Module):
                 Layer(nn.Conv2d(inside, outside, 1)),
             ]
         self.layers = nn.Sequential(*layers)
-        self.near, self.far = nn.Conv2d(192, 1, 1), nn.Conv2d(384, 1, 1)
+        self.head = nn.Conv2d(192, 1, 1)
         for layer in layers:
             nn.init.kaiming_normal_(layer.conv.weight, nonlinearity="relu")
             nn.init.zeros_(layer.conv.bias)  # type: ignore[arg-type]
-        for head, start in ((self.near, -3.0), (self.far, 0.0)):
-            nn.init.normal_(head.weight, 0.0, 1e-3)
-            nn.init.constant_(head.bias, start)  # type: ignore[arg-type]
+        nn.init.normal_(self.head.weight, 0.0, 1e-3)
+        nn.init.constant_(self.head.bias, -3.0)  # type: ignore[arg-type]
         self.offset: Tensor
         self.register_buffer("offset", torch.zeros(()))  # set after training, so that 0 is where the rule may stand
 
     def steps(self) -> list[Layer]:
-        """The layers down to sixteenths."""
-        return list(self.layers[:NEAR])  # type: ignore[arg-type]
+        """The layers before the head."""
+        return list(self.layers)  # type: ignore[arg-type]
 
     def soften(self, share: float) -> None:
         """Have so much of hard swish in place of ReLU."""
-        for layer in self.layers:
-            layer.soft = share  # type: ignore[assignment]
+        for layer in self.steps():
+            layer.soft = share
 
     def forward(self, luma: Tensor) -> Tensor:
-        return self.near(self.layers[:NEAR](centred(luma)))[:, 0]
+        return self.head(self.layers(centred(luma)))[:, 0]
 
 
 def bias_of(conv: nn.Conv2d) -> Tensor:
@@ -110,8 +107,7 @@ def centred(luma: Tensor) -> Tensor:
 
 class Coach(nn.Module):
     """The detector under training: beside its cells it must tell which pixels are strokes, which teaches the layers
-    below more by each sample; and layers that see farther around help to judge the cells. What it needs for that is
-    left behind when it is done: with the far layers fewer marks are found at few false positives."""
+    below more by each sample. What it needs for that is left behind when it is done."""
 
     def __init__(self, net: Detector) -> None:
         super().__init__()
@@ -122,11 +118,9 @@ class Coach(nn.Module):
         """(B, 1, H, W) uint8 -> logits of the cells, and (B, H / 4, W / 4) logits of the strokes; H, W multiples of
         16."""
         fine = self.net.layers[:FINE](centred(luma))
-        coarse = self.net.layers[FINE:NEAR](fine)
+        coarse = self.net.layers[FINE:](fine)
         both = self.fine(fine) + F.interpolate(self.coarse(coarse), size=fine.shape[-2:], mode="nearest")
-        far = self.net.far(self.net.layers[NEAR:](coarse))
-        cells = self.net.near(coarse) + F.interpolate(far, size=coarse.shape[-2:], mode="nearest")
-        return cells[:, 0], F.pixel_shuffle(both, 2)[:, 0]
+        return self.net.head(coarse)[:, 0], F.pixel_shuffle(both, 2)[:, 0]
 
 
 def judged(net: Detector, luma: Tensor) -> Tensor:

@@ -23,15 +23,12 @@ class DetectorConfig(Config):
     """Samples to a step: each crop without and with a mark."""
     size: int = Field(default=224, ge=64, multiple_of=16)
     """Side of a sample, px."""
-    pool: int = Field(default=40_000, ge=1)
-    """Pairs of samples, made ahead and shown again and again in another order, mirrored, lighter. 100 kB of memory for
-    one of 224 px."""
-    workers: int = Field(default=1, ge=1)
-    """Processes that make them; the result is the same."""
+    workers: int = Field(default=1, ge=0)
+    """Processes that draw them beside the one that learns, 0 = that one itself; the result is the same."""
     rise: float = Field(default=0.3, ge=0, le=1)
-    """Share of the pool, shown first, over which it gets harder: from strong and large marks, no decoys, to all that
-    there is."""
-    rate: float = Field(default=1e-3, gt=0)
+    """Share of the steps over which the samples get harder: from strong and large marks, no decoys, to all that there
+    is."""
+    rate: float = Field(default=1.5e-3, gt=0)
     """Learning rate, falling to 0 by a cosine after a short rise."""
     decay: float = Field(default=1e-3, ge=0)
     """Weight decay."""

@@ -28,7 +28,7 @@ def begin(net: Detector, path: str | Path) -> None:
     """Give the network the weights of the text detector's first layers.
 
     Args:
-        net: changed: its layers down to sixteenths.
+        net: changed: its layers before the head.
         path: `ch_PP-OCRv4_det_infer.onnx`.
 
     Raises:

@@ -29,12 +29,13 @@ from million_ird.rng import rng_for
 from million_ird.tables import locked, whole, write_json
 from million_ird.train import average
 from million_ird.train.detectors.card import card
+from million_ird.train.detectors.drawing import Batch, batches
 from million_ird.train.detectors.export import scales_of, to_onnx
 from million_ird.train.detectors.net import Coach, Detector, judged, pooled
-from million_ird.train.detectors.pool import Batch, batches
 from million_ird.train.detectors.samples import PIXELS, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 from million_ird.train.detectors.start import begin
+from million_ird.train.muon import Muon
 
 Tell = Callable[[int, Mapping[str, float]], None]
 
@@ -105,7 +106,7 @@ def train_watermark(
             "pictures": {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
             "config": config.model_dump(exclude={"init"}),
             "init": None if config.init is None else hashlib.sha256(Path(config.init).read_bytes()).hexdigest(),
-            "parameters": sum(p.numel() for part in (*net.steps(), net.near) for p in part.parameters()),
+            "parameters": sum(p.numel() for part in (*net.steps(), net.head) for p in part.parameters()),
             "held_out": figures,
         }
         facts |= {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
@@ -164,7 +165,7 @@ def fit(
         coach = Coach(net)
     mean = copy.deepcopy(coach).eval()
     averaged, learning = ({k: v for k, v in x.state_dict().items() if v.is_floating_point()} for x in (mean, coach))
-    optimiser = torch.optim.AdamW(coach.parameters(), config.rate, weight_decay=config.decay)
+    optimiser = Muon([{"params": coach.parameters()}], lr=config.rate, weight_decay=config.decay)
     log: list[dict[str, float]] = []
     losses: list[float] = []
     coach.train()
