@@ -36,7 +36,7 @@ from million_ird.rng import rng_for
 RGB = NDArray[np.uint8]
 SIDE = 256
 SPOILT = {"cat": D.load(D.GaussianNoise(sigma=25)), "coffee": D.load("dehaze")}
-SETTINGS = ["policy.resolution.min_side=200", "policy.watermark.max=0.5", "export.name=million-ird demo"]
+SETTINGS = ["policy.resolution.min_side=200", "export.name=million-ird demo"]
 
 
 def photos() -> dict[str, RGB]:
