@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from million_ird.train.parallel import Team
 from million_ird.train.presets import REPEATS
 from million_ird.train.settings import TrainConfig
 from million_ird.train.tasks import Task
+from million_ird.train.workers import alive, alone
 
 
 class Samples(Dataset[dict[str, Any]]):
@@ -81,24 +81,12 @@ def loader(samples: Samples, config: TrainConfig, first: int, team: Team, worker
         num_workers=workers,
         pin_memory=team.device.type == "cuda",
         collate_fn=_collate,
-        worker_init_fn=_alone,
+        worker_init_fn=alone,
         multiprocessing_context="forkserver" if workers else None,
         persistent_workers=False,
         prefetch_factor=4 if workers else None,
     )
-    batches = iter(made)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            # The second kind comes from a worker that died while it handed a batch over.
-            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-                raise
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            remedy = "out of memory? Lower run.workers or data.cache_mb, then --resume"
-            raise MirdError(f"a DataLoader worker died ({why}): {remedy}") from error
-        if batch is None:
-            return
+    for batch in alive(made, "out of memory? Lower run.workers or data.cache_mb, then --resume"):
         if isinstance(batch, MirdError):
             raise batch
         yield batch
@@ -129,12 +117,6 @@ class _Lazy:
 
     def __iter__(self) -> Iterator[list[int]]:
         return numbers(*self._arguments)
-
-
-def _alone(_worker: int) -> None:
-    torch.set_num_threads(1)
-    for number in (signal.SIGTERM, signal.SIGINT):  # sent to all of the run's processes; the loop answers them
-        signal.signal(number, signal.SIG_IGN)
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -56,6 +57,33 @@ def test_a_run_writes_its_files_and_the_same_seed_the_same_bytes(folder, tmp_pat
     assert facts["sha256"] in (tmp_path / "a" / "watermark.md").read_text()
     assert str(folder.parent) not in (tmp_path / "a" / "watermark.json").read_text()
     assert 0 <= Watermark(model=other.model)(Frame(np.zeros((50, 70, 3), np.uint8)))[0] <= 1  # type: ignore[operator]
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(folder, tmp_path):
+    config = TINY.model_copy(update={"steps": 7, "every": 2, "watch": 3, "batch": 4})
+
+    def cut(step, _):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    train_watermark([folder], tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        train_watermark([folder], tmp_path / "cut", config, cut)
+    kept = [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()]
+    for other, what in ((config.model_copy(update={"rate": 1e-4}), "settings"), (config, "pictures")):
+        with pytest.raises(
+            InputError, match=f"cut off, with other {what}; give another --out, or delete .*checkpoints"
+        ):
+            train_watermark([folder if what == "settings" else folder / "1.png"], tmp_path / "cut", other)
+    state = tmp_path / "cut" / "checkpoints" / "step-0000003" / "state.json"
+    state.write_text(re.sub(r'"seconds": "[0-9.]+"', '"seconds": "9000.0"', state.read_text()))
+    steps = []
+    done = train_watermark([folder], tmp_path / "cut", config, lambda step, _: steps.append(step))
+    assert 9000 < done.seconds < 9600  # those before it was cut off count
+    assert kept == ["step-0000003"] and steps == [4, 5, 6, 7]
+    for name in ("watermark.onnx", "metrics.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "cut" / "checkpoints").exists()
 
 
 @pytest.mark.slow

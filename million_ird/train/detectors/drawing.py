@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from million_ird.degrade.op import Bytes
 from million_ird.train.detectors.samples import Samples
 from million_ird.train.detectors.settings import DetectorConfig
+from million_ird.train.workers import alive, alone
 
 
 @dataclass(frozen=True)
@@ -51,25 +51,25 @@ class Batches(Dataset[Batch]):
         return Batch(images[:, None], cells, strokes)
 
 
-def batches(pictures: Sequence[Bytes], config: DetectorConfig) -> Iterator[Batch]:
+def batches(pictures: Sequence[Bytes], config: DetectorConfig, first: int = 0) -> Iterator[Batch]:
     """One for each step, in order.
 
     Args:
         pictures: clean photos, (H, W, 3) uint8.
         config: how many, how large, and in how many processes.
+        first: the step to begin with.
+
+    Raises:
+        MirdError: a process died.
     """
     workers = config.workers
     made: DataLoader[Batch] = DataLoader(
         Batches(pictures, config),
         batch_size=None,
+        sampler=range(first, config.steps),
         num_workers=workers,
-        worker_init_fn=_alone,
+        worker_init_fn=alone,
         multiprocessing_context="forkserver" if workers else None,
         prefetch_factor=16 if workers else None,
     )
-    return iter(made)
-
-
-def _alone(_worker: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    return alive(made, "out of memory? Give it fewer pictures, or workers=0")

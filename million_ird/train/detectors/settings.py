@@ -47,6 +47,6 @@ class DetectorConfig(Config):
     every: int = Field(default=100, ge=1)
     """Steps between two lines of the log."""
     watch: int = Field(default=2000, ge=1)
-    """Steps between two checks on held-out pictures, which go into the log."""
+    """Steps between two checks on held-out pictures, which go into the log, and between two checkpoints."""
     checks: int = Field(default=200, ge=0)
     """Samples of held-out pictures that it is checked on at the end, and as many unmarked."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import math
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,14 +26,17 @@ from million_ird.meters.watermark import seen
 from million_ird.rng import rng_for
 from million_ird.tables import locked, whole, write_json
 from million_ird.train import average
+from million_ird.train.checkpoint import Position, State
 from million_ird.train.detectors.card import card
 from million_ird.train.detectors.drawing import Batch, batches
 from million_ird.train.detectors.export import scales_of, to_onnx
 from million_ird.train.detectors.net import Coach, Detector, judged, pooled
+from million_ird.train.detectors.progress import Progress, hash_of, lines_of
 from million_ird.train.detectors.samples import PIXELS, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 from million_ird.train.detectors.start import begin
 from million_ird.train.muon import Muon
+from million_ird.train.record import METRICS
 
 Tell = Callable[[int, Mapping[str, float]], None]
 
@@ -73,6 +74,8 @@ def train_watermark(
 ) -> Trained:
     """Train the watermark detector; write watermark.onnx, watermark.md (its card), watermark.json and metrics.jsonl.
 
+    A run that was cut off goes on from its last checkpoint, to the same bytes.
+
     Args:
         data: folders of clean photos, of which every fifth is held out; files; or `packages`.
         out: the folder of the run.
@@ -80,7 +83,7 @@ def train_watermark(
         tell: is told of every step.
 
     Raises:
-        InputError: no pictures.
+        InputError: no pictures; or the folder holds a run that was cut off, with another configuration or pictures.
         MirdError: the package `onnx` is missing.
         OutputError: the folder can't be written, or another run works in it.
     """
@@ -93,17 +96,19 @@ def train_watermark(
         raise InputError("--data: no picture to train on")
     out = Path(out)
     with locked(out), one_thread():
-        began = time.monotonic()
-        net, log = fit(pictures, config, tell, held)
+        hashes = {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+        settings = config.model_dump(exclude={"init", "workers"})
+        progress = Progress(out, hash_of(settings), hash_of(hashes))
+        net, log = fit(pictures, config, tell, held, progress)
         notes = {"title": "million-ird watermark detector", "training": config.model_dump_json(exclude={"init"})}
         scales = scales_of(net, [seen(Frame(picture), PIXELS) for picture in pictures[:_SCALED]])
         net.offset = torch.tensor(offset(asked(to_onnx(net, notes, scales)), pictures, config))
         model = to_onnx(net, notes, scales)
-        seconds = time.monotonic() - began
+        seconds = progress.seconds
         figures = check(asked(model), held or pictures, config)
         facts = {
             "data": sorted({Path(name).name for name in data}),
-            "pictures": {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths},
+            "pictures": hashes,
             "config": config.model_dump(exclude={"init"}),
             "init": None if config.init is None else hashlib.sha256(Path(config.init).read_bytes()).hexdigest(),
             "parameters": sum(p.numel() for part in (*net.steps(), net.head) for p in part.parameters()),
@@ -114,11 +119,12 @@ def train_watermark(
         for name, content in (
             ("watermark.onnx", model),
             ("watermark.md", card(facts).encode()),
-            ("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode()),
+            (METRICS, lines_of(log)),
         ):
             with whole(out / name) as file:
                 file.write(content)
         write_json(out / "watermark.json", facts)
+        progress.done()
     return Trained(str(out), str(out / "watermark.onnx"), config.steps, len(pictures), seconds, figures)
 
 
@@ -144,7 +150,11 @@ def need_onnx() -> None:
 
 
 def fit(
-    pictures: Sequence[Bytes], config: DetectorConfig, tell: Tell | None = None, held: Sequence[Bytes] = ()
+    pictures: Sequence[Bytes],
+    config: DetectorConfig,
+    tell: Tell | None = None,
+    held: Sequence[Bytes] = (),
+    progress: Progress | None = None,
 ) -> tuple[Detector, list[dict[str, float]]]:
     """The loop.
 
@@ -153,6 +163,7 @@ def fit(
         config: how.
         tell: is told of every step.
         held: other pictures, for the checks on the way.
+        progress: where it goes on from, and where it keeps what it reaches.
 
     Returns:
         The network, ready to be asked, and the log.
@@ -166,10 +177,12 @@ def fit(
     mean = copy.deepcopy(coach).eval()
     averaged, learning = ({k: v for k, v in x.state_dict().items() if v.is_floating_point()} for x in (mean, coach))
     optimiser = Muon([{"params": coach.parameters()}], lr=config.rate, weight_decay=config.decay)
-    log: list[dict[str, float]] = []
+    state = State(coach, optimiser, averaged, Position())
+    log = progress.take_up(state) if progress else []
+    first = state.position.step
     losses: list[float] = []
     coach.train()
-    for step, batch in enumerate(batches(pictures, config)):
+    for step, batch in enumerate(batches(pictures, config, first), first):
         rate = config.rate * share(step, config.steps)
         if config.init is not None:
             soft = max(0.0, 1 - step / (_HARD * config.steps))
@@ -185,16 +198,20 @@ def fit(
         torch.nn.utils.clip_grad_norm_(coach.parameters(), 5.0)
         optimiser.step()
         average.update(averaged, learning, config.ema, step)
+        state.position.step = state.position.updates = step + 1
         losses.append(loss.item())
         if tell is not None:
             tell(step + 1, {"loss": losses[-1]})
-        if (step + 1) % config.every == 0 or step + 1 == config.steps:
+        watched = (step + 1) % config.watch == 0
+        if watched or (step + 1) % config.every == 0 or step + 1 == config.steps:
             line = {"step": step + 1, "loss": round(float(np.mean(losses)), 5), "rate": round(rate, 7)}
             losses.clear()
-            if held and (step + 1) % config.watch == 0:
+            if held and watched:
                 found = check(lambda images: scores(mean.net, images), held, config)
                 line |= {"auc": found["auc"]} if found else {}
             log.append(line)
+        if watched and progress:
+            progress.keep(state, log)
     mean.net.soften(0.0)
     return mean.net, log
 
