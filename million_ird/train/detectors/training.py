@@ -97,7 +97,7 @@ def train_watermark(
     out = Path(out)
     with locked(out), one_thread():
         hashes = {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-        settings = config.model_dump(exclude={"init", "workers"})
+        settings = config.model_dump(exclude={"workers"})
         progress = Progress(out, hash_of(settings), hash_of(hashes))
         net, log = fit(pictures, config, tell, held, progress)
         notes = {"title": "million-ird watermark detector", "training": config.model_dump_json(exclude={"init"})}
