@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -97,7 +97,8 @@ class _Lane:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # what it was not sent any more
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 

@@ -85,8 +85,8 @@ def test_it_finds_many_marks_and_leaves_photos_alone(real: object):
         meter(Frame(stamp(p, rng_for(7, n), HELD_OUT, height=26, opacity=0.6).image))[0] for n, p in enumerate(kodak)
     ]
     limit = load_config("photos").policy.watermark.max
-    assert np.median(clean) < 0.1 and np.mean(np.array(clean) > limit) <= 0.02
-    assert auc(clean, marked) > 0.85 and np.mean(np.array(marked) > limit) > 0.4
+    assert np.median(clean) < 0.1 and max(clean) < limit and np.mean(np.array(clean) > 0.75) <= 0.02
+    assert auc(clean, marked) > 0.85 and np.mean(np.array(marked) > 0.75) > 0.4
 
 
 def test_other_files_are_refused_by_name(tmp_path):
