@@ -190,16 +190,9 @@ def fit(
             mean.net.soften(soft)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-            cells, strokes = coach(batch.images)
-        loss = loss_of(cells.float(), strokes.float(), batch, config)
-        coach.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(coach.parameters(), 5.0)
-        optimiser.step()
+        losses.append(learn(coach, optimiser, batch, config))
         average.update(averaged, learning, config.ema, step)
         state.position.step = state.position.updates = step + 1
-        losses.append(loss.item())
         if tell is not None:
             tell(step + 1, {"loss": losses[-1]})
         watched = (step + 1) % config.watch == 0
@@ -214,6 +207,18 @@ def fit(
             progress.keep(state, log)
     mean.net.soften(0.0)
     return mean.net, log
+
+
+def learn(coach: Coach, optimiser: Muon, batch: Batch, config: DetectorConfig) -> float:
+    """One change of the weights; returns the loss."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+        cells, strokes = coach(batch.images)
+    loss = loss_of(cells.float(), strokes.float(), batch, config)
+    coach.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(coach.parameters(), 5.0)
+    optimiser.step()
+    return loss.item()
 
 
 def share(step: int, steps: int) -> float:
