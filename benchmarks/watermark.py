@@ -1,6 +1,7 @@
 """The watermark detector on photos and styles that its training never saw.
 
     OMP_NUM_THREADS=1 python benchmarks/watermark.py [--model FILE] [--out FILE.json] [--rounds 4] [--sets NAME...]
+        [--threshold 0.75]
 
 Marks of `HELD_OUT` (fonts, logos and layouts that `TRAINING` has none of) over these sets, half saved as JPEG,
 against the same photos untouched, as found and as JPEG of the same quality; AUC, recall at 2 % false positives and
@@ -48,10 +49,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="marks on each photo")
     parser.add_argument("--sets", nargs="+", default=["kodak24", "cbsd68"], help="folders of the test data")
     parser.add_argument("--out", type=Path, help="figures as JSON")
+    parser.add_argument("--threshold", type=float, help="default: the rule of the preset `photos`")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     meter = Watermark(model=given.model)
-    limit = load_config("photos").policy.watermark.max or 0.5
+    limit = given.threshold or load_config("photos").policy.watermark.max
     print(f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}; threshold {limit}\n")
     figures: dict[str, Any] = {"threshold": limit}
     sets = {

@@ -138,7 +138,7 @@ def detectors(
         typer.Option(
             "--data",
             metavar="DIR",
-            help="Clean photos, every fifth held out; a file; `packages` = pictures that packages bring.",
+            help="Clean photos, every fifth held out; a file; `packages` (default) = those that packages bring.",
             show_default=False,
         ),
     ] = None,
@@ -172,8 +172,8 @@ def detectors(
         told = {key: value for key, value in {"steps": steps, "seed": seed}.items() if value is not None}
         given = merge(read_yaml(config) if config else {}, parse_sets(sets or []))
         settings: Any = validate(kind, merge(given, told))
-        if not data or out is None:
-            raise ConfigError("--data and --out: name the folders of clean photos, and that of the run")
+        if out is None:
+            raise ConfigError("--out: name the folder of the run")
         with output.progress() as watch:
 
             def tell(step: int, figures: Mapping[str, float]) -> None:
@@ -182,7 +182,7 @@ def detectors(
                 else:
                     watch("train", step, settings.steps, note=f"loss {figures['loss']:.4f}", each=settings.batch)
 
-            done = train(data, out, settings, tell)
+            done = train(data or ["packages"], out, settings, tell)
         rows = [(name, f"{value:.4g}") for name, value in done.figures.items()]
         words = f"{done.steps:,} steps on {done.pictures:,} pictures in {done.seconds / 60:.0f} min: {done.model}"
         output.result(vars(done), "\n".join([words, table(rows, right=(1,))] if rows else [words]))

@@ -119,6 +119,14 @@ def test_a_process_of_the_join_that_dies_is_not_taken_for_no_pairs(monkeypatch: 
         near.pairs(population("uniform"), 4, threads=2)
 
 
+def test_a_lane_whose_process_died_is_left_with_words_unsent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lanes, "_CHILD", "import os, sys; sys.stdin.buffer.read(100); os._exit(9)  # {!r}")
+    with lanes._Lane(tmp_path, Blocks.best(population("uniform"), 4), 4) as lane:
+        lane._process.wait()
+        lane._process.stdin.write(b"a mask")  # in the buffer: closing sends it
+    assert lane._process.stdin.closed and lane._process.stdout.closed
+
+
 def test_an_answer_that_nobody_reads_to_its_end_leaves_no_process_and_no_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -106,6 +106,21 @@ def test_the_command_trains_and_prints_where(folder, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] == 2 and (tmp_path / "run" / "watermark.onnx").is_file()
+    words = [
+        "train",
+        "detectors",
+        "--out",
+        str(tmp_path / "few"),
+        "--steps",
+        "1",
+        "--set",
+        "size=64",
+        "--set",
+        "checks=1",
+    ]
+    done = subprocess.run([sys.executable, "-m", "million_ird", *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "few" / "watermark.json").read_text())["data"] == ["packages"]
     wrong = [
         sys.executable,
         "-m",
