@@ -47,10 +47,10 @@ class Scores:
 
     Args:
         scope: where they lie.
-        seeds: that are looked at.
+        seeds: how many are looked at, as for `Row.drawn`.
     """
 
-    def __init__(self, scope: Scope, seeds: Sequence[int]) -> None:
+    def __init__(self, scope: Scope, seeds: int | None) -> None:
         self.scope, self.seeds = scope, seeds
         self._known: dict[Job, dict[str, Any] | None] = {}
 
@@ -65,7 +65,7 @@ class Scores:
         """Seed -> a row's score on a set; a training that is shared counts once."""
         cell = next(cell for cell in row.cells() if cell[0] == name)
         found = {}
-        for seed in dict.fromkeys(seed_of(cell[1], seed) for seed in self.seeds):
+        for seed in dict.fromkeys(seed_of(cell[1], seed) for seed in row.drawn(self.seeds)):
             if value := self.one(cell[1], seed, name, cell[2]):
                 found[seed] = float(value["output"][metric])
         return found
@@ -73,7 +73,7 @@ class Scores:
     def given(self, row: Row, name: str, metric: str = METRIC) -> float | None:
         """The degraded input's own score."""
         cell = next(cell for cell in row.cells() if cell[0] == name)
-        for seed in self.seeds:
+        for seed in row.drawn(self.seeds):
             if value := self.one(cell[1], seed, name, cell[2]):
                 return float(value["input"][metric])
         return None
@@ -155,7 +155,9 @@ def collected(rows: Sequence[Row], scores: Scores) -> dict[str, Any]:
         mine = [_row(row, scores) for row in rows if row.table == table]
         if mine:
             claims = [judged(claim, by_name, scores) for claim in CLAIMS if claim.table == table]
-            tables[table] = {"title": title, "rows": mine, "claims": [claim for claim in claims if claim]}
+            seeds = max(len(row.drawn(scores.seeds)) for row in rows if row.table == table)
+            claims = [claim for claim in claims if claim]
+            tables[table] = {"title": title, "seeds": seeds, "rows": mine, "claims": claims}
     targets = [reached(target, by_name, scores) for target in TARGETS]
     names = sorted({training for row in rows for _, training, _ in row.cells()})
     return {
@@ -198,7 +200,6 @@ def facts(scores: Scores) -> dict[str, Any]:
         "torch": torch.__version__,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": card or f"{platform.machine()}, {os.cpu_count()} cores",
-        "seeds": list(scores.seeds),
         "scale": scope.scale,
         "smoke": scope.smoke,
         "protocol": "strict",
@@ -208,11 +209,10 @@ def facts(scores: Scores) -> dict[str, Any]:
 def markdown(found: dict[str, Any]) -> str:
     """Everything, for people."""
     made = found["made"]
-    seeds = len(made["seeds"])
     head = (
         f"million-ird {made['million_ird']}, torch {made['torch']}, {made['machine']}, {made['date']}; "
-        f"{seeds} seed{'s' if seeds > 1 else ''}, steps x {made['scale']:g}, protocol {made['protocol']}. PSNR in dB, "
-        "the mean over seeds ± their standard deviation; one number alone is one run."
+        f"steps x {made['scale']:g}, protocol {made['protocol']}. PSNR in dB, the mean over seeds ± their standard "
+        "deviation; one number alone is one run."
     )
     if made["smoke"]:
         head = (
@@ -223,7 +223,8 @@ def markdown(found: dict[str, Any]) -> str:
         cells = [[one["target"], f"{one['value']:.2f}", "yes" if one["reached"] else "no"] for one in found["targets"]]
         parts += ["## Targets", grid([["target", "here", "reached"], *cells])]
     for table in found["tables"].values():
-        parts += [f"## {table['title']}", _table(table)]
+        seeds = f"{table['seeds']} seed{'s' if table['seeds'] > 1 else ''}"
+        parts += [f"## {table['title']}", f"{seeds}.", _table(table)]
         if table["claims"]:
             parts.append(_claims(table["claims"]))
     return "\n\n".join(parts) + "\n"

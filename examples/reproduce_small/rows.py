@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainings import FIVE, KINDS, NEW, RANKS, THREE, recipe_of
@@ -72,6 +72,7 @@ class Row:
         training: the run it looks at; "{task}" = the run of each set's task.
         sets: names of `SETS`; the row's mean is over these.
         view: variant of DyNet; adapters of ABAIR: oh, sw, sum, average, none, "{task}" = that of each set.
+        seeds: how many `--all` takes: what fits its time.
     """
 
     name: str
@@ -80,6 +81,11 @@ class Row:
     training: str
     sets: tuple[str, ...]
     view: str = ""
+    seeds: int = 3
+
+    def drawn(self, count: int | None) -> range:
+        """The seeds of so many; None = the row's own number of them."""
+        return range(self.seeds if count is None else count)
 
     def cells(self) -> list[tuple[str, str, str]]:
         """(set, training, view) of each set."""
@@ -201,7 +207,7 @@ def _abair() -> list[Row]:
             text = f"{'five' if when == 'before' else 'eight'} adapters, {ways[way]}"
             rows.append(Row(f"unseen-{when}-{way}", "unseen", text, run, few(*NEW), way))
     rows.append(Row("unseen-old", "unseen", "eight adapters, OH, the old tasks", "estimate.eight", few(*FIVE), "oh"))
-    return rows
+    return [replace(row, seeds=2) for row in rows]
 
 
 ROWS = {row.name: row for row in (*_dynet(), *_abair())}

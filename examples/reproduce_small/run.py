@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--data", type=Path, default=Path("data"), help="holds bsds500/train, cid22, cbsd68, kodak24")
     out.add_argument("--out", type=Path, default=Path("reproduced"), help="everything is written below it")
     out.add_argument("--all", action="store_true", help="every table, not only the headline")
-    out.add_argument("--seeds", type=int, help="how many (2; with --all 3; with --smoke 1)")
+    out.add_argument("--seeds", type=int, help="how many (2; with --all 3 for DyNet, 2 for ABAIR; with --smoke 1)")
     out.add_argument("--rows", default="", help=f"tables or rows alone, with commas: {', '.join(TABLES)}; see --list")
     out.add_argument("--budget", type=float, help="minutes on 2 cores that all steps are scaled to fit into")
     out.add_argument("--smoke", action="store_true", help="two steps and small pictures, to see that it runs")
@@ -79,9 +79,10 @@ def work(asked: argparse.Namespace) -> int:
     from million_ird.tables import locked, write_json, write_text
 
     rows = rows_asked(asked)
-    seeds = list(range(asked.seeds if asked.seeds is not None else 1 if asked.smoke else 3 if asked.all else 2))
-    if not seeds or (asked.budget is not None and asked.budget <= 0) or (asked.jobs is not None and asked.jobs < 1):
-        raise ConfigError("--seeds, --jobs and --budget have to be 1 or more")
+    seeds = asked.seeds if asked.seeds is not None else 1 if asked.smoke else None if asked.all else 2
+    given = [number for number in (asked.seeds, asked.jobs, asked.budget) if number is not None]
+    if any(number <= 0 for number in given):
+        raise ConfigError("--seeds and --jobs have to be 1 or more, --budget more than 0")
     jobs = jobs_of(rows, seeds)
     scale = 1.0 if asked.budget is None or asked.smoke else scale_for(jobs, asked.budget, CORES)
     device = best_device() if asked.device == "auto" else asked.device
@@ -89,7 +90,8 @@ def work(asked: argparse.Namespace) -> int:
     count = asked.jobs or (cores if device == "cpu" else 1)
     threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // count))
     scope = Scope(asked.data.resolve(), asked.out.resolve(), scale, asked.smoke, threads, device)
-    say(f"{len(rows)} rows, {len(seeds)} seeds, {len(jobs)} jobs, steps x {scale:g}, {count} at a time on {device}")
+    drawn = seeds or "3 for DyNet, 2 for ABAIR"
+    say(f"{len(rows)} rows, seeds: {drawn}, {len(jobs)} jobs, steps x {scale:g}, {count} at a time on {device}")
     if not asked.smoke:
         say(f"about {minutes(jobs, scale, CORES):.0f} minutes on {CORES} cores of the kind that README.md names")
     if asked.dry_run:

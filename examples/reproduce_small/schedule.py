@@ -15,8 +15,8 @@ from rows import Row
 from trainings import Scope, seed_of
 
 
-def jobs_of(rows: Sequence[Row], seeds: Sequence[int]) -> list[Job]:
-    """All jobs behind some rows, each once, with what they need before them."""
+def jobs_of(rows: Sequence[Row], seeds: int | None) -> list[Job]:
+    """All jobs behind some rows, each once, with what they need before them; `seeds` as for `Row.drawn`."""
     found: dict[Job, None] = {}
 
     def add(job: Job) -> None:
@@ -26,7 +26,7 @@ def jobs_of(rows: Sequence[Row], seeds: Sequence[int]) -> list[Job]:
 
     for row in rows:
         for name, training, view in row.cells():
-            for seed in seeds:
+            for seed in row.drawn(seeds):
                 add(Job(training, seed_of(training, seed), name, view))
     return list(found)
 
