@@ -14,7 +14,7 @@ from million_ird.curate.reuse import WRITTEN
 from million_ird.curate.settings import BuildConfig, Run
 from million_ird.curate.writers import file_name
 from million_ird.errors import BadImage, InputError
-from million_ird.mirror import Mirror, Mounted, Rules, checked, mounted, peeked
+from million_ird.mirror import DIARY, Mirror, Mounted, Rules, checked, mounted, peeked
 from million_ird.records import Item
 from million_ird.sources import Reader, SourceSpec
 from million_ird.sources.web.store import index_rows, stored
@@ -24,7 +24,7 @@ README = "dataset/README.md"
 """Of the dataset, the one file that has a copy here: it is written last, so that it says that the others are there."""
 _FILES = frozenset(
     (
-        *("build.yaml", PLAN, LISTED, "merge.json", "state.json", "decisions.parquet", "report.html", "run.jsonl"),
+        *("build.yaml", PLAN, LISTED, "merge.json", "state.json", "decisions.parquet", "report.html", DIARY),
         *(TOMBSTONES, WRITTEN.as_posix(), README),
     )
 )

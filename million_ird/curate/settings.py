@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from million_ird.config import Config, merge, parse_sets, read_yaml, validate
 from million_ird.curate.policy import Policy
 from million_ird.errors import ConfigError
+from million_ird.execute.settings import Running
 from million_ird.images import Limits
 from million_ird.meters import METERS
 from million_ird.meters.clip import Clip
@@ -121,21 +122,9 @@ class Report(Config):
     """Long side of a sample picture, px."""
 
 
-class Run(Config):
+class Run(Running):
     """How the work is done; none of it changes the result."""
 
-    workers: int | None = Field(default=None, ge=0)
-    """Processes; null = one per core; 0 = in this process."""
-    executor: Literal["local", "ray"] = "local"
-    """Where they run: on this machine, or on a Ray cluster that shares the sources and the folder, or has an address as
-    its output."""
-    ray_address: str | None = None
-    """The cluster: auto, ray://HOST:PORT; null = one that is started on this machine."""
-    scratch: str | None = None
-    """Where an output at an address (s3://…) has its working folder on each machine, variables of the environment
-    replaced there; null = ~/.cache/million-ird/runs."""
-    lease_seconds: float = Field(default=60.0, gt=0)
-    """Another run on that address counts as dead when it has given no sign for so long, s."""
     shard_size: int | None = Field(default=None, ge=1)
     """Inputs per shard; null = by the number of inputs, 32 to 4096."""
     price_per_core_hour: float = Field(default=0.05, ge=0)

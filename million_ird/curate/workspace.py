@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from typing import Any
 from million_ird.config import differences, read_yaml, to_yaml
 from million_ird.curate.settings import BuildConfig, load_config
 from million_ird.errors import ConfigError, InputError, OutputError
-from million_ird.mirror import Mounted
-from million_ird.tables import locked, log_event, read_json, without_folders, write_json, write_text
+from million_ird.mirror import DIARY, Mounted, RunFolder
+from million_ird.tables import locked, read_json, without_folders, write_json, write_text
 
 __all__ = ["FREE", "OURS", "Workspace", "opened", "public", "stored_config", "without_folders"]
 
@@ -34,12 +33,11 @@ OURS = (
     "dataset.partial",
     "dataset.old",
     "report.html",
-    "run.jsonl",
+    DIARY,
     "state.json",
 )
 """Everything that a build writes into its folder, besides the lock."""
 
-_DIARY = "run.jsonl"
 _TELL_SECONDS = 30.0
 
 FREE = ("policy", "export", "report", "run", "seed", "fetch", "passes")
@@ -47,48 +45,23 @@ FREE = ("policy", "export", "report", "run", "seed", "fetch", "passes")
 each part says what it rests on."""
 
 
-class Workspace:
-    """The output folder of a run. Make one with `opened`, which holds its lock.
-
-    Attributes:
-        out: the folder; of an address its copy on this machine.
-        run: name of this run of the command.
-        mount: the address, where there is one.
-    """
+class Workspace(RunFolder):
+    """The output folder of a run. Make one with `opened`, which holds its lock."""
 
     def __init__(self, out: Path, run: str, mount: Mounted | None = None) -> None:
-        self.out = out
-        self.run = run
-        self.mount = mount
+        super().__init__(out, run, mount)
         self._told = time.monotonic()
-
-    @property
-    def name(self) -> str:
-        """What the user calls it."""
-        return self.mount.address if self.mount else str(self.out)
-
-    def push(self, *names: str) -> None:
-        """Put files at the address, where there is one."""
-        if self.mount:
-            self.mount.push(names)
 
     def event(self, name: str, level: str = "info", **fields: Any) -> None:
         """Append an event to run.jsonl; at an address it is brought up to date now and then."""
-        log_event(self.out / _DIARY, self.run, name, level, **fields)
+        super().event(name, level, **fields)
         if time.monotonic() - self._told > _TELL_SECONDS:
-            self.push(_DIARY)
+            self.push(DIARY)
             self._told = time.monotonic()
 
     def clear(self) -> None:
         """Delete what a build wrote here, and nothing else."""
-        if self.mount:
-            self.mount.clear(OURS)
-        for name in OURS:
-            path = self.out / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        self.drop(OURS)
 
     def state(self) -> dict[str, Any]:
         """What the last run finished: stage -> mark of what went into it, and its summary."""
@@ -97,7 +70,7 @@ class Workspace:
     def remember(self, **stages: Any) -> None:
         """Add finished stages to the state."""
         write_json(self.out / "state.json", {**self.state(), **stages})
-        self.push("state.json", _DIARY)
+        self.push("state.json", DIARY)
 
     def adopt(self, config: BuildConfig, *, grows: bool = False) -> None:
         """Write the configuration, or refuse one that the ledger here was not measured by.
@@ -158,8 +131,8 @@ def opened(out: Path, mount: Mounted | None = None) -> Iterator[Workspace]:
     with locked(out, leave=("dataset",)):  # put in its place finished, and may hold millions of files
         space = Workspace(out, f"{time.time_ns():x}", mount)
         yield space
-        if (out / _DIARY).exists():
-            space.push(_DIARY)
+        if (out / DIARY).exists():
+            space.push(DIARY)
 
 
 def stored_config(out: Path) -> BuildConfig:

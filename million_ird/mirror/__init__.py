@@ -9,7 +9,20 @@ with mounted("s3://bucket/out", scratch=None, lease_seconds=60, rules=Rules(...)
 from __future__ import annotations
 
 from million_ird.mirror.address import checked, is_address, refuse_within
+from million_ird.mirror.folder import RunFolder
 from million_ird.mirror.mirror import Mirror
-from million_ird.mirror.mount import Mounted, Rules, files_below, mounted, peeked
+from million_ird.mirror.mount import DIARY, Mounted, Rules, files_below, mounted, peeked
 
-__all__ = ["Mirror", "Mounted", "Rules", "checked", "files_below", "is_address", "mounted", "peeked", "refuse_within"]
+__all__ = [
+    "DIARY",
+    "Mirror",
+    "Mounted",
+    "Rules",
+    "RunFolder",
+    "checked",
+    "files_below",
+    "is_address",
+    "mounted",
+    "peeked",
+    "refuse_within",
+]

@@ -18,6 +18,9 @@ from million_ird.tables import flocked
 _TEMPORARY = re.compile(r"\..+\.tmp")
 _WRITER = f"{FOLDER}/writer"
 
+DIARY = "run.jsonl"
+"""The events of all runs in a folder; only ever appended to."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -28,14 +31,12 @@ class Rules:
         pulled: of these, whether it is fetched at the start; others when they are asked for.
         ahead: of these, whether one that was made here and never came to the address is put there when a killed run
             goes on; others are made again. Only the driver writes these.
-        diary: the file that is only ever appended to.
         outlives: names that `--fresh` leaves.
     """
 
     mirrored: Callable[[str], bool]
     pulled: Callable[[str], bool]
     ahead: Callable[[str], bool] = lambda name: False
-    diary: str = "run.jsonl"
     outlives: Sequence[str] = ()
 
 
@@ -173,7 +174,7 @@ def _sync(mirror: Mirror, rules: Rules, mine: bool) -> None:
     there: dict[str, Remote] = {name: one for name, one in mirror.listed().items() if rules.mirrored(name)}
     here = {name for name in files_below(mirror.folder) if rules.mirrored(name)}
     # Nobody but the driver writes these, so that where it was this machine they are as new as there or newer.
-    newer = {name for name in here if mine and (name == rules.diary or rules.ahead(name))}
+    newer = {name for name in here if mine and (name == DIARY or rules.ahead(name))}
     mirror.bring([name for name in there if rules.pulled(name) and name not in newer], there)
     ready = []
     for name in here:

@@ -17,12 +17,12 @@ import yaml
 from million_ird import __version__
 from million_ird.config import read_yaml, validate
 from million_ird.errors import ConfigError, InputError, OutputError
-from million_ird.mirror import Mounted
-from million_ird.pairs.remote import DIARY, PARTIAL, put_in_place
+from million_ird.mirror import DIARY, Mounted, RunFolder
+from million_ird.pairs.remote import PARTIAL, put_in_place
 from million_ird.pairs.settings import DegradeConfig, as_yaml, changes, public
 from million_ird.pairs.summary import DegradeSummary
 from million_ird.pairs.writers import IMAGES, TRACES, compact
-from million_ird.tables import locked, log_event, output_error, read_json, whole, write_json, write_text
+from million_ird.tables import locked, output_error, read_json, whole, write_json, write_text
 
 CONFIG, VERSIONS, STATE = "degrade.yaml", "versions.json", "done.json"
 # Not state.json: `datasets` takes a folder with a file of that name for one of its own.
@@ -31,7 +31,7 @@ RESULTS = ("data", *IMAGES, TRACES)
 """What a run makes, under their last names."""
 OURS = (
     *(CONFIG, VERSIONS, "plan.json", "plan.parquet", PARTIAL, *RESULTS),
-    *(CLASSES, SKIPPED, "README.md", "only", "logs", "run.jsonl", STATE),
+    *(CLASSES, SKIPPED, "README.md", "only", "logs", DIARY, STATE),
 )
 """Everything that a run writes into its folder, besides the lock."""
 _PACKAGES = {
@@ -43,35 +43,16 @@ _PACKAGES = {
 }
 
 
-class Folder:
+class Folder(RunFolder):
     """The output folder of a run, locked. Make one with `opened`.
 
     Attributes:
-        out: the folder; of an address its copy on this machine.
-        mount: the address, where there is one.
-        run: name of this run of the command.
         warnings: what the user should know.
     """
 
     def __init__(self, out: Path, mount: Mounted | None = None) -> None:
-        self.out = out
-        self.mount = mount
-        self.run = f"{time.time_ns():x}"
+        super().__init__(out, f"{time.time_ns():x}", mount)
         self.warnings: list[str] = []
-
-    @property
-    def name(self) -> str:
-        """What the user calls it."""
-        return self.mount.address if self.mount else str(self.out)
-
-    def push(self, *names: str) -> None:
-        """Put files at the address, where there is one."""
-        if self.mount:
-            self.mount.push(names)
-
-    def event(self, name: str, level: str = "info", **fields: Any) -> None:
-        """Append an event to run.jsonl."""
-        log_event(self.out / DIARY, self.run, name, level, **fields)
 
     def _names(self) -> set[str]:
         """What lies in it, or at its address."""
@@ -81,16 +62,8 @@ class Folder:
 
     def clear(self) -> None:
         """Delete what a run wrote here, and nothing else."""
-        if not self._ours():
-            return
-        if self.mount:
-            self.mount.clear(OURS)
-        for name in OURS:
-            path = self.out / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        if self._ours():
+            self.drop(OURS)
 
     def _ours(self) -> bool:
         """Whether a run was here: a configuration alone may be what somebody put beside their own hq/."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from million_ird.mirror import Mirror, Mounted, Rules, files_below, mounted
+from million_ird.mirror import DIARY, Mirror, Mounted, Rules, files_below, mounted
 from million_ird.pairs.plan import LISTED
 from million_ird.pairs.settings import Run
 from million_ird.pairs.writers import IMAGES, TRACES
@@ -15,7 +15,6 @@ from million_ird.tables import whole
 
 PARTIAL = "partial"
 """Where parts are gathered until all are there."""
-DIARY = "run.jsonl"
 _OURS = ("degrade.yaml", "versions.json")
 _FILES = frozenset([*_OURS, "plan.json", LISTED, "done.json", "classes.json", "skipped.jsonl", "README.md", DIARY])
 
@@ -24,7 +23,7 @@ def _mirrored(name: str) -> bool:
     return name in _FILES or name.startswith(f"{PARTIAL}/done/")
 
 
-RULES = Rules(mirrored=_mirrored, pulled=_mirrored, diary=DIARY, outlives=_OURS)
+RULES = Rules(mirrored=_mirrored, pulled=_mirrored, outlives=_OURS)
 
 
 @contextmanager

@@ -13,27 +13,16 @@ from million_ird.config import Config, differences, load, merge, to_yaml, valida
 from million_ird.degrade.recipe import Recipe, dump
 from million_ird.degrade.recipe import load as load_recipe
 from million_ird.errors import ConfigError
+from million_ird.execute.settings import Running
 from million_ird.images import Limits
 
 FREE = ("run",)
 """Sections that may change between two calls on one folder: they change no byte of the result."""
 
 
-class Run(Config):
+class Run(Running):
     """How the work is done; none of it changes the result."""
 
-    workers: int | None = Field(default=None, ge=0)
-    """Processes; null = one per core; 0 = in this process."""
-    executor: Literal["local", "ray"] = "local"
-    """Where they run: on this machine, or on a Ray cluster that shares the input and the folder, or has an address as
-    its output."""
-    ray_address: str | None = None
-    """The cluster: auto, ray://HOST:PORT; null = one that is started on this machine."""
-    scratch: str | None = None
-    """Where an output at an address (s3://…) has its working folder on each machine, variables of the environment
-    replaced there; null = ~/.cache/million-ird/runs."""
-    lease_seconds: float = Field(default=60.0, gt=0)
-    """Another run on that address counts as dead when it has given no sign for so long, s."""
     price_per_core_hour: float = Field(default=0.05, ge=0)
     """For the cost estimate of --dry-run, in your currency."""
 
