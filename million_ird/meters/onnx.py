@@ -201,23 +201,30 @@ def _session(path: str, sha256: str | None, where: str) -> Any:
         raise ConfigError(f"{where}.path: {path} is no ONNX model that onnxruntime runs: {_line(error)}") from None
 
 
-def network(meter: str, path: Path, remedy: str) -> Any:
+def network(meter: str, path: Path, remedy: str, takes: str, gives: Mapping[str, int | None]) -> Any:
     """A file that this project's training wrote, as a session on one thread.
 
     Args:
         meter: whose it is, for the messages.
         path: of the file.
         remedy: what to give instead.
+        takes: its input.
+        gives: its outputs; of a vector, how long it is.
 
     Raises:
-        ConfigError: no such file, or no network.
+        ConfigError: no such file, or one that holds no such network.
     """
     if not path.is_file():
         raise ConfigError(f"{meter}.model: {path} does not exist; {remedy}")
     try:
-        return _on_one_thread(path)
+        made = _on_one_thread(path)
     except _failures() as error:
         raise ConfigError(f"{meter}.model: {path} is no ONNX network ({_line(error)}); {remedy}") from None
+    inputs, outputs = [one.name for one in made.get_inputs()], {one.name: one.shape for one in made.get_outputs()}
+    other = any(length is not None and outputs.get(name) != [length] for name, length in gives.items())
+    if inputs != [takes] or list(outputs) != list(gives) or other:
+        raise ConfigError(f"{meter}.model: {path} takes {inputs} and gives {list(outputs)}; {remedy}")
+    return made
 
 
 def _on_one_thread(path: Path) -> Any:

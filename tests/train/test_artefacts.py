@@ -15,7 +15,7 @@ from million_ird.errors import InputError
 from million_ird.images import encode_jpeg, encode_png
 from million_ird.meters.artefacts import COLUMNS
 from million_ird.rng import rng_for
-from million_ird.train.detectors.artefacts import ArtefactConfig, train_artefacts
+from million_ird.train.detectors.artefacts import ArtefactConfig, train_artefacts, training
 from million_ird.train.detectors.artefacts.export import to_onnx, values
 from million_ird.train.detectors.artefacts.net import (
     COMBS,
@@ -64,6 +64,46 @@ def test_a_run_writes_its_files_and_the_same_seed_the_same_bytes(folder, tmp_pat
     assert len(facts["pictures"]) == 8 and facts["config"]["seed"] == 1
     assert facts["sha256"] in (tmp_path / "a" / "artefacts.md").read_text()
     assert str(folder.parent) not in (tmp_path / "a" / "artefacts.json").read_text()
+
+
+@pytest.mark.parametrize("at", ["made", "trained"])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(folder, tmp_path, monkeypatch, at):
+    monkeypatch.setattr(training, "_PART", 2)
+    config = TINY.model_copy(update={"steps": 7, "every": 2, "watch": 3})
+
+    def cut(step, figures):
+        if figures.get("made") == 6 if at == "made" else step == 5:
+            raise KeyboardInterrupt
+
+    train_artefacts([folder], tmp_path / "whole", config)
+    with pytest.raises(KeyboardInterrupt):
+        train_artefacts([folder], tmp_path / "cut", config, cut)
+    place = tmp_path / "cut" / "checkpoints"
+    kept = {path.name for path in place.iterdir()}
+    for other, what in ((config.model_copy(update={"rate": 1e-4}), "settings"), (config, "pictures")):
+        with pytest.raises(
+            InputError, match=f"cut off, with other {what}; give another --out, or delete .*checkpoints"
+        ):
+            train_artefacts([folder if what == "settings" else folder / "1.png"], tmp_path / "cut", other)
+    run = json.loads((place / "run.json").read_text())
+    (place / "run.json").write_text(json.dumps({**run, "seconds": 9000.0, "processor_seconds": 6000.0}))
+    made, steps = [], []
+
+    def tell(step, figures):
+        made.append(figures["made"]) if "made" in figures else steps.append(step)
+
+    done = train_artefacts([folder], tmp_path / "cut", config, tell)
+    assert 9000 < done.seconds < 9600  # those before it was cut off count
+    assert 6000 <= json.loads((tmp_path / "cut" / "artefacts.json").read_text())["processor_seconds"] < 6600
+    parts = {f"pool-000000{start}.safetensors" for start in (0, 2, 4)}
+    if at == "made":
+        assert kept == {"run.json", *parts} - {"pool-0000004.safetensors"}
+        assert made == [6] and steps == [1, 2, 3, 4, 5, 6, 7]
+    else:
+        assert kept == {"run.json", "step-0000003", *parts} and made == [] and steps == [4, 5, 6, 7]
+    for name in ("artefacts.onnx", "artefacts.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not place.exists()
 
 
 def test_the_command_trains_what_it_is_told(folder, tmp_path):

@@ -12,62 +12,103 @@ from pathlib import Path
 from typing import Any
 
 from million_ird.errors import InputError
-from million_ird.tables import read_json, whole
-from million_ird.train.checkpoint import STATE, State, latest, prune, restore, save
+from million_ird.tables import read_json, whole, write_json
+from million_ird.train.checkpoint import State, latest, prune, restore, save
 from million_ird.train.record import METRICS
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run that is not done."""
 
 
+_RUN = "run.json"
+
+
 @dataclass
 class Progress:
-    """Where a run keeps what it has reached, and what it is a run of.
+    """Where a run keeps what it has reached, and what it is a run of; made by `Progress.of`.
 
     Attributes:
         folder: of the run.
         settings, pictures: hashes.
-        before: seconds that went into it until it was taken up.
-        began: when it began or was taken up.
+        log: name of its log.
+        before, busy_before: seconds, and of them those of the processor, that went into it until it was taken up.
+        began, busy_began: when it began or was taken up.
     """
 
     folder: Path
     settings: str
     pictures: str
+    log: str
     before: float = 0.0
+    busy_before: float = 0.0
     began: float = field(default_factory=time.monotonic)
+    busy_began: float = field(default_factory=time.process_time)
+
+    @classmethod
+    def of(cls, folder: Path, settings: Mapping[str, Any], pictures: Mapping[str, Any], log: str = METRICS) -> Progress:
+        """Of a run that begins, or of one that was cut off and goes on.
+
+        Args:
+            folder: of the run; nobody else works in it.
+            settings, pictures: all that decides what comes out.
+            log: name of its log.
+
+        Raises:
+            InputError: the folder holds a run that was cut off, with other settings or pictures.
+        """
+        made = cls(folder, hash_of(settings), hash_of(pictures), log)
+        if not (file := made.place / _RUN).is_file():
+            made.place.mkdir(exist_ok=True)
+            made.note()
+            return made
+        found = read_json(file)
+        if other := " and ".join(name for name in ("settings", "pictures") if found.get(name) != getattr(made, name)):
+            raise InputError(
+                f"{folder}: holds a run that was cut off, with other {other}; give another --out, or delete "
+                f"{made.place}"
+            )
+        made.before, made.busy_before = found["seconds"], found["processor_seconds"]
+        return made
+
+    @property
+    def place(self) -> Path:
+        """The folder of what is kept."""
+        return self.folder / CHECKPOINTS
 
     @property
     def seconds(self) -> float:
         """All that went into it."""
         return self.before + time.monotonic() - self.began
 
+    @property
+    def busy(self) -> float:
+        """The seconds of this process's processor that went into it."""
+        return self.busy_before + time.process_time() - self.busy_began
+
+    def note(self) -> None:
+        """Write down what it is a run of, and the time that has gone into it."""
+        facts = {"settings": self.settings, "pictures": self.pictures}
+        write_json(self.place / _RUN, facts | {"seconds": self.seconds, "processor_seconds": self.busy})
+
     def take_up(self, state: State) -> list[dict[str, float]]:
         """Bring the state to the last checkpoint, if there is one; returns the log up to there."""
-        if (last := latest(self.folder / CHECKPOINTS)) is None:
+        if (last := latest(self.place)) is None:
             return []
-        data = read_json(last / STATE)["data"]
-        if other := " and ".join(name for name in ("settings", "pictures") if data.get(name) != getattr(self, name)):
-            raise InputError(
-                f"{self.folder}: holds a run that was cut off, with other {other}; give another --out, or delete "
-                f"{self.folder / CHECKPOINTS}"
-            )
         restore(state, last)
-        self.before = float(data["seconds"])
-        lines = map(json.loads, (self.folder / METRICS).read_text(encoding="utf-8").splitlines())
+        lines = map(json.loads, (self.folder / self.log).read_text(encoding="utf-8").splitlines())
         return [line for line in lines if line["step"] <= state.position.step]
 
     def keep(self, state: State, log: Sequence[Mapping[str, float]]) -> None:
         """Write a checkpoint in place of the one before."""
-        with whole(self.folder / METRICS) as file:
+        with whole(self.folder / self.log) as file:
             file.write(lines_of(log))
-        state.position.data = {"settings": self.settings, "pictures": self.pictures, "seconds": str(self.seconds)}
-        save(state, self.folder / CHECKPOINTS)
-        prune(self.folder / CHECKPOINTS, 1, None)
+        save(state, self.place)
+        prune(self.place, 1, None)
+        self.note()
 
     def done(self) -> None:
         """Nothing is to be taken up any more."""
-        shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+        shutil.rmtree(self.place, ignore_errors=True)
 
 
 def hash_of(facts: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ from million_ird.train.detectors.card import card
 from million_ird.train.detectors.drawing import Batch, batches
 from million_ird.train.detectors.export import scales_of, to_onnx
 from million_ird.train.detectors.net import Coach, Detector, judged, pooled
-from million_ird.train.detectors.progress import Progress, hash_of, lines_of
+from million_ird.train.detectors.progress import Progress, lines_of
 from million_ird.train.detectors.samples import PIXELS, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 from million_ird.train.detectors.start import begin
@@ -98,7 +98,7 @@ def train_watermark(
     with locked(out), one_thread():
         hashes = {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
         settings = config.model_dump(exclude={"workers"})
-        progress = Progress(out, hash_of(settings), hash_of(hashes))
+        progress = Progress.of(out, settings, hashes)
         net, log = fit(pictures, config, tell, held, progress)
         notes = {"title": "million-ird watermark detector", "training": config.model_dump_json(exclude={"init"})}
         scales = scales_of(net, [seen(Frame(picture), PIXELS) for picture in pictures[:_SCALED]])

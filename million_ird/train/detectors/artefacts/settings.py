@@ -27,5 +27,7 @@ class ArtefactConfig(Config):
     """Weight decay."""
     every: int = Field(default=200, ge=1)
     """Steps between two lines of the log."""
+    watch: int = Field(default=2000, ge=1)
+    """Steps between two checkpoints."""
     checks: int = Field(default=400, ge=0)
     """Degraded parts of held-out pictures that it is checked on at the end."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,25 @@ from torch.nn import functional as F
 from million_ird.degrade.op import Bytes
 from million_ird.errors import InputError
 from million_ird.meters.artefacts import COLUMNS, SIDE
+from million_ird.models.weights import read_tensors, write_tensors
 from million_ird.tables import locked, whole, write_json
+from million_ird.train.checkpoint import Position, State
 from million_ird.train.detectors.artefacts.card import card
 from million_ird.train.detectors.artefacts.export import to_onnx, values
 from million_ird.train.detectors.artefacts.net import HEADS, UNITS, Estimator, look, pooled
 from million_ird.train.detectors.artefacts.samples import KINDS, LABELS, WEATHER, Samples
 from million_ird.train.detectors.artefacts.settings import ArtefactConfig
+from million_ird.train.detectors.progress import Progress, lines_of
 from million_ird.train.detectors.samples import load, photos
 from million_ird.train.detectors.training import Trained, auc, need_onnx, one_thread, share
+
+LOG = "artefacts.jsonl"
 
 Tell = Callable[[int, Mapping[str, float]], None]
 
 _KIND = HEADS.index(KINDS[0])
 _TOGETHER = 16
+_PART = 512  # samples that a run keeps in one file, a whole number of times `_TOGETHER`
 _LOGITS = ("upscaled", *WEATHER)
 
 
@@ -39,6 +45,8 @@ def train_artefacts(
     data: Sequence[str | Path], out: str | Path, config: ArtefactConfig | None = None, tell: Tell | None = None
 ) -> Trained:
     """Train the artefact estimator; write artefacts.onnx, artefacts.md (its card), artefacts.json and artefacts.jsonl.
+
+    A run that was cut off goes on from the pictures that it has made and its last checkpoint, to the same bytes.
 
     Args:
         data: folders of clean photos, of which every fifth is held out; files; or `packages`. JPEGs are made half as
@@ -48,7 +56,7 @@ def train_artefacts(
         tell: is told of every step, and before the first of pictures that were made.
 
     Raises:
-        InputError: no pictures.
+        InputError: no pictures; or the folder holds a run that was cut off, with another configuration or pictures.
         MirdError: the package `onnx` is missing.
         OutputError: the folder can't be written, or another run works in it.
     """
@@ -59,13 +67,14 @@ def train_artefacts(
         raise InputError(f"--data: no picture of {SIDE} px or more to train on")
     out = Path(out)
     with locked(out), one_thread():
-        began, busy = time.monotonic(), time.process_time()
-        net, log = fit(list(pictures.values()), config, tell)
-        seconds, busy = time.monotonic() - began, time.process_time() - busy
+        hashes = {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
+        progress = Progress.of(out, config.model_dump(), hashes, LOG)
+        net, log = fit(list(pictures.values()), config, tell, progress)
+        seconds, busy = progress.seconds, progress.busy
         figures = check(net, list((held or pictures).values()), config)
         facts = {
             "data": sorted({Path(name).name for name in data}),
-            "pictures": {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures},
+            "pictures": hashes,
             "config": config.model_dump(),
             "parameters": sum(p.numel() for p in net.parameters()),
             "held_out": figures,
@@ -87,11 +96,12 @@ def train_artefacts(
         for name, content in (
             ("artefacts.onnx", model),
             ("artefacts.md", card(facts).encode()),
-            ("artefacts.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode()),
+            (LOG, lines_of(log)),
         ):
             with whole(out / name) as file:
                 file.write(content)
         write_json(out / "artefacts.json", facts)
+        progress.done()
     return Trained(str(out), str(out / "artefacts.onnx"), config.steps, len(pictures), seconds, figures)
 
 
@@ -108,9 +118,15 @@ def clean(paths: Sequence[Path]) -> dict[Path, Bytes]:
 
 
 def fit(
-    pictures: Sequence[Bytes], config: ArtefactConfig, tell: Tell | None = None
+    pictures: Sequence[Bytes], config: ArtefactConfig, tell: Tell | None = None, progress: Progress | None = None
 ) -> tuple[Estimator, list[dict[str, float]]]:
     """The loop.
+
+    Args:
+        pictures: to train on.
+        config: how.
+        tell: is told of every step, and before the first of pictures that were made.
+        progress: where it goes on from, and where it keeps what it reaches.
 
     Returns:
         The network, ready to be asked, and the log.
@@ -118,18 +134,17 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         net = Estimator()
-        seen, combs, labels = pool(Samples(pictures, config.seed), range(config.pool), tell)
+        seen, combs, labels = made(Samples(pictures, config.seed), config.pool, tell, progress)
         everything = pooled(seen)
         net.middle, net.spread = everything.mean(0), everything.std(0) + 1e-3
         del everything
         optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.decay)
-        log: list[dict[str, float]] = []
+        state = State(net, optimiser, {}, Position())
+        log = progress.take_up(state) if progress else []
         heard: list[dict[str, float]] = []
         net.train()
-        for step in range(config.steps):
-            chosen = torch.randint(config.pool, (config.batch,))
-            count = int(torch.randint(config.fewest, seen.shape[1] + 1, ()))
-            which = torch.randperm(seen.shape[1])[:count]
+        drawn = enumerate(draws(config, seen.shape[1]))
+        for step, (chosen, which) in islice(drawn, state.position.step, config.steps):
             rate = config.rate * share(step, config.steps)
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -139,23 +154,53 @@ def fit(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimiser.step()
+            state.position.step = state.position.updates = step + 1
             heard.append({"loss": loss.item(), **{name: part.item() for name, part in parts.items()}})
-            if (step + 1) % config.every == 0 or step + 1 == config.steps:
+            if tell is not None:
+                tell(step + 1, {"loss": loss.item()})
+            watched = (step + 1) % config.watch == 0
+            if watched or (step + 1) % config.every == 0 or step + 1 == config.steps:
                 means = {name: round(float(np.mean([one[name] for one in heard])), 4) for name in heard[0]}
                 log.append({"step": step + 1, **means, "rate": round(rate, 7)})
                 heard.clear()
-            if tell is not None:
-                tell(step + 1, {"loss": loss.item()})
+            if watched and progress:
+                progress.keep(state, log)
     return net.eval(), log
 
 
-def pool(samples: Samples, numbers: Sequence[int], tell: Tell | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def draws(config: ArtefactConfig, patches: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """What each step learns from: numbers of the pool, and which of their patches; by torch's chance."""
+    while True:
+        chosen = torch.randint(config.pool, (config.batch,))
+        count = int(torch.randint(config.fewest, patches + 1, ()))
+        yield chosen, torch.randperm(patches)[:count]
+
+
+def made(
+    samples: Samples, count: int, tell: Tell | None = None, progress: Progress | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`pool` of the first so many samples; a run keeps it in parts until it is done, since most of its time is this."""
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for start in range(0, count, _PART):
+        file = progress.place / f"pool-{start:07d}.safetensors" if progress else None
+        if file and file.is_file():
+            part = read_tensors(file)
+            found.append((part["seen"], part["combs"], part["labels"]))
+            continue
+        found.append(pool(samples, range(start, min(start + _PART, count)), tell))
+        if progress and file:
+            write_tensors(file, dict(zip(("seen", "combs", "labels"), found[-1], strict=True)))
+            progress.note()
+    return joined(found)
+
+
+def pool(samples: Samples, numbers: range, tell: Tell | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """What `look` sees of samples, the combs in half precision, and their labels.
 
     Args:
         samples: to take them from.
         numbers: which.
-        tell: is told {"made": how many} now and then, at step 0.
+        tell: is told {"made": how many of all} now and then, at step 0.
     """
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for start in range(0, len(numbers), _TOGETHER):
@@ -163,7 +208,12 @@ def pool(samples: Samples, numbers: Sequence[int], tell: Tell | None = None) -> 
         seen, combs = look(torch.from_numpy(np.stack([one.patches for one in some])))
         found.append((seen, combs.half(), torch.from_numpy(np.stack([one.labels for one in some]))))
         if tell is not None:
-            tell(0, {"made": start + len(some)})
+            tell(0, {"made": numbers[start] + len(some)})
+    return joined(found)
+
+
+def joined(found: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """One after the other."""
     seen, combs, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
     return seen, combs, labels
 
