@@ -85,6 +85,12 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(folder, tmp_path):
     assert not (tmp_path / "cut" / "checkpoints").exists()
 
 
+def test_a_run_that_has_kept_nothing_may_begin_again_with_other_settings(folder, tmp_path):
+    with pytest.raises(InputError, match="init: .* can't be read"):
+        train_watermark([folder], tmp_path, TINY.model_copy(update={"init": "nowhere.onnx"}))
+    assert train_watermark([folder], tmp_path, TINY).steps == 3
+
+
 @pytest.mark.slow
 def test_the_command_trains_and_prints_where(folder, tmp_path):
     words = [

@@ -19,7 +19,6 @@ from million_ird.train.record import METRICS
 CHECKPOINTS = "checkpoints"
 """Folder of a run that is not done."""
 
-
 _RUN = "run.json"
 
 
@@ -57,11 +56,11 @@ class Progress:
             InputError: the folder holds a run that was cut off, with other settings or pictures.
         """
         made = cls(folder, hash_of(settings), hash_of(pictures), log)
-        if not (file := made.place / _RUN).is_file():
-            made.place.mkdir(exist_ok=True)
+        made.place.mkdir(exist_ok=True)
+        if {path.name for path in made.place.iterdir()} <= {_RUN}:  # nothing that a run of other settings would spoil
             made.note()
             return made
-        found = read_json(file)
+        found = read_json(made.place / _RUN)
         if other := " and ".join(name for name in ("settings", "pictures") if found.get(name) != getattr(made, name)):
             raise InputError(
                 f"{folder}: holds a run that was cut off, with other {other}; give another --out, or delete "
