@@ -105,9 +105,20 @@ class Progress:
         prune(self.place, 1, None)
         self.note()
 
-    def done(self) -> None:
-        """Nothing is to be taken up any more."""
+    def deliver(
+        self, name: str, model: bytes, card: str, log: Sequence[Mapping[str, float]], facts: Mapping[str, Any]
+    ) -> Path:
+        """Write NAME.onnx, NAME.md (the card), the log and NAME.json; then nothing is to be taken up any more.
+
+        Returns:
+            The model.
+        """
+        for file, content in ((f"{name}.onnx", model), (f"{name}.md", card.encode()), (self.log, lines_of(log))):
+            with whole(self.folder / file) as opened:
+                opened.write(content)
+        write_json(self.folder / f"{name}.json", facts)
         shutil.rmtree(self.place, ignore_errors=True)
+        return self.folder / f"{name}.onnx"
 
 
 def hash_of(facts: Mapping[str, Any]) -> str:

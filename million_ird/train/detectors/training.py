@@ -24,19 +24,18 @@ from million_ird.errors import InputError, MirdError
 from million_ird.meters import Frame
 from million_ird.meters.watermark import seen
 from million_ird.rng import rng_for
-from million_ird.tables import locked, whole, write_json
+from million_ird.tables import locked
 from million_ird.train import average
 from million_ird.train.checkpoint import Position, State
 from million_ird.train.detectors.card import card
 from million_ird.train.detectors.drawing import Batch, batches
 from million_ird.train.detectors.export import scales_of, to_onnx
 from million_ird.train.detectors.net import Coach, Detector, judged, pooled
-from million_ird.train.detectors.progress import Progress, lines_of
+from million_ird.train.detectors.progress import Progress
 from million_ird.train.detectors.samples import PIXELS, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 from million_ird.train.detectors.start import begin
 from million_ird.train.muon import Muon
-from million_ird.train.record import METRICS
 
 Tell = Callable[[int, Mapping[str, float]], None]
 
@@ -116,16 +115,8 @@ def train_watermark(
         }
         facts |= {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
         facts |= {"seconds": round(seconds), "torch": torch.__version__, "machine": platform.machine()}
-        for name, content in (
-            ("watermark.onnx", model),
-            ("watermark.md", card(facts).encode()),
-            (METRICS, lines_of(log)),
-        ):
-            with whole(out / name) as file:
-                file.write(content)
-        write_json(out / "watermark.json", facts)
-        progress.done()
-    return Trained(str(out), str(out / "watermark.onnx"), config.steps, len(pictures), seconds, figures)
+        path = progress.deliver("watermark", model, card(facts), log, facts)
+    return Trained(str(out), str(path), config.steps, len(pictures), seconds, figures)
 
 
 @contextmanager

@@ -20,14 +20,14 @@ from million_ird.degrade.op import Bytes
 from million_ird.errors import InputError
 from million_ird.meters.artefacts import COLUMNS, SIDE
 from million_ird.models.weights import read_tensors, write_tensors
-from million_ird.tables import locked, whole, write_json
+from million_ird.tables import locked
 from million_ird.train.checkpoint import Position, State
 from million_ird.train.detectors.artefacts.card import card
 from million_ird.train.detectors.artefacts.export import to_onnx, values
 from million_ird.train.detectors.artefacts.net import HEADS, UNITS, Estimator, look, pooled
 from million_ird.train.detectors.artefacts.samples import KINDS, LABELS, WEATHER, Samples
 from million_ird.train.detectors.artefacts.settings import ArtefactConfig
-from million_ird.train.detectors.progress import Progress, lines_of
+from million_ird.train.detectors.progress import Progress
 from million_ird.train.detectors.samples import load, photos
 from million_ird.train.detectors.training import Trained, auc, need_onnx, one_thread, share
 
@@ -93,16 +93,8 @@ def train_artefacts(
             "torch": torch.__version__,
             "machine": platform.machine(),
         }
-        for name, content in (
-            ("artefacts.onnx", model),
-            ("artefacts.md", card(facts).encode()),
-            (LOG, lines_of(log)),
-        ):
-            with whole(out / name) as file:
-                file.write(content)
-        write_json(out / "artefacts.json", facts)
-        progress.done()
-    return Trained(str(out), str(out / "artefacts.onnx"), config.steps, len(pictures), seconds, figures)
+        path = progress.deliver("artefacts", model, card(facts), log, facts)
+    return Trained(str(out), str(path), config.steps, len(pictures), seconds, figures)
 
 
 def clean(paths: Sequence[Path]) -> dict[Path, Bytes]:
