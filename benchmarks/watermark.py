@@ -1,13 +1,13 @@
 """The watermark detector on photos and styles that its training never saw.
 
     OMP_NUM_THREADS=1 python benchmarks/watermark.py [--model FILE] [--out FILE.json] [--rounds 4] [--sets NAME...]
-        [--threshold 0.75]
+        [--threshold 0.75] [--learnt FOLDER...]
 
 Marks of `HELD_OUT` (fonts, logos and layouts that `TRAINING` has none of) over these sets, half saved as JPEG,
 against the same photos untouched, as found and as JPEG of the same quality; AUC, recall at 2 % false positives and
 at the shipped threshold, by opacity, size, contrast and layout. Then untouched photos: these sets, the held-out
 fifth of cid22; decoys (signs, print, screens, subtitles, wires) over them; and the time for one megapixel, in processor
-time, best of many.
+time, best of many. With `--learnt`, folders that it was trained on: the photos that training saw, and those held out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from million_ird.meters import Frame
 from million_ird.meters.watermark import OURS, Watermark
 from million_ird.rng import rng_for
 from million_ird.train.detectors.decoys import DECOYS
-from million_ird.train.detectors.samples import HEIGHTS, photos
+from million_ird.train.detectors.samples import HEIGHTS, load, photos
 from million_ird.train.detectors.training import auc
 
 TEST_DATA = Path(os.environ.get("MIRD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=["kodak24", "cbsd68"], help="folders of the test data")
     parser.add_argument("--out", type=Path, help="figures as JSON")
     parser.add_argument("--threshold", type=float, help="default: the rule of the preset `photos`")
+    parser.add_argument("--learnt", type=Path, nargs="+", default=[], help="folders that it was trained on")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     meter = Watermark(model=given.model)
@@ -81,6 +82,8 @@ def main() -> None:
     )
     for title, style in (("held-out styles", HELD_OUT), ("training's styles", TRAINING)):
         figures[title] = marks(meter, test, style, given.rounds, clean, limit, title)
+    if given.learnt:
+        figures["learnt"] = learnt(meter, given.learnt)
     figures["decoys"] = decoys(meter, test, limit)
     figures["milliseconds"] = timing(meter)
     print(
@@ -100,7 +103,7 @@ def saved(picture: Any, number: int) -> Any:
     return decode(encode_jpeg(picture, round(between(rng_for(SEED, "quality", number), 50, 95)))).rgb
 
 
-def scores(meter: Watermark, pictures: Sequence[Any]) -> Any:
+def scores(meter: Watermark, pictures: Iterable[Any]) -> Any:
     return np.array([meter(Frame(picture))[0] for picture in pictures])
 
 
@@ -162,6 +165,21 @@ def marks(
         }
         print(table(f"{title}, by {name}", [(name, "marks", "recall at 2 %", f"above {limit}")], rows))
     return figures
+
+
+def learnt(meter: Watermark, folders: Sequence[Path]) -> dict[str, Any]:
+    """How much better it is on photos that it was trained on than on the others of their folders."""
+    found = {}
+    for name, held, rounds in (("seen in training", False, 2), ("held out", True, 8)):
+        pictures = [rgb for path in photos(folders, held) if (rgb := load(path)) is not None]
+        count = rounds * len(pictures)
+        marked = (stamp(pictures[n % len(pictures)], rng_for(SEED, name, n)).image for n in range(count))
+        clean, got = scores(meter, pictures), scores(meter, marked)
+        found[name] = {"photos": len(clean), "marks": len(got), "auc": auc(clean, got)}
+    head = [("photos", "number", "marks", "AUC")]
+    rows = [(name, one["photos"], one["marks"], f"{one['auc']:.4f}") for name, one in found.items()]
+    print(table("training's folders, training's styles", head, rows))
+    return found
 
 
 def decoys(meter: Watermark, pictures: Sequence[Any], limit: float) -> dict[str, float]:

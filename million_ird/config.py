@@ -94,12 +94,12 @@ def load(
     return validate(model, merge(data, parse_sets(sets)))
 
 
-def validate(model: type[C], data: Mapping[str, Any]) -> C:
-    """Check a mapping against a model; a failure is one `ConfigError` line."""
+def validate(model: type[C], data: Mapping[str, Any], prefix: str = "") -> C:
+    """Check a mapping against a model; a failure is one `ConfigError` line, each name in it with the prefix."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("; ".join(dict.fromkeys(_describe(model, e) for e in error.errors()))) from None
+        raise ConfigError("; ".join(dict.fromkeys(prefix + _describe(model, e) for e in error.errors()))) from None
 
 
 def _describe(model: type[BaseModel], error: Any) -> str:

@@ -118,7 +118,7 @@ class _Lines:
             self.last = now
             rate = (done - self.first) * each / max(now - self.began, 1e-9)
             print(
-                f"{stage}: {done:,} of {total:,} ({rate:,.{_digits(rate)}f}/s) {note}".rstrip(),
+                f"{stage}: {done:,} of {total:,} ({_rate(rate, each)}) {note}".rstrip(),
                 file=sys.stderr,
                 flush=True,
             )
@@ -141,10 +141,15 @@ def _bars() -> Iterator[Any]:
                 began[stage] = time.monotonic(), done if each > 1 else 0
             begin, first = began[stage]
             rate = (done - first) * each / max(time.monotonic() - begin, 1e-9)
-            words = f"{rate:,.{_digits(rate)}f}/s {note}"
+            words = f"{_rate(rate, each)} {note}"
             progress.update(tasks[stage], completed=done, total=total or None, rate=words)
 
         yield watch
+
+
+def _rate(rate: float, each: int) -> str:
+    """Per second, with its unit where that is another than of what is done."""
+    return f"{rate:,.{_digits(rate)}f}{' images' if each > 1 else ''}/s"
 
 
 def _digits(rate: float) -> int:

@@ -104,6 +104,8 @@ def command(
 
         need_torch()
         if suggest:
+            if out is not None:
+                raise ConfigError(f"--suggest writes nothing; leave --out {out} out")
             _suggest(output, inputs, model, strict)
             return
         if model is None or out is None:

@@ -183,6 +183,8 @@ def detectors(
                     watch("train", step, settings.steps, note=f"loss {figures['loss']:.4f}", each=settings.batch)
 
             done = train(data or ["packages"], out, settings, tell)
+        if done.unused:
+            output.warn(f"{len(done.unused)} of the files can't be used as pictures, first: {done.unused[0]}")
         rows = [(name, f"{value:.4g}") for name, value in done.figures.items()]
         words = f"{done.steps:,} steps on {done.pictures:,} pictures in {done.seconds / 60:.0f} min: {done.model}"
         output.result(vars(done), "\n".join([words, table(rows, right=(1,))] if rows else [words]))

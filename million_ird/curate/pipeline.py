@@ -298,10 +298,11 @@ class Pipeline:
             self.plan.skipped,
             totals,
             warnings=tuple(found),
-            remedy=self._remedy() if counts.get("unmeasured") else "",
+            remedy=self.again() if counts.get("unmeasured") else "",
         )
 
-    def _remedy(self) -> str:
+    def again(self) -> str:
+        """The command that goes on by the configuration that lies here."""
         return f"mird build --out {self.space.name} --config {self.out / 'build.yaml'}"
 
     def _card(self, verdicts: Verdicts, totals: dict[str, int]) -> DatasetFacts:

@@ -61,6 +61,11 @@ class Contaminated(Rule):
     1 = list what is found, drop nothing."""
 
 
+class ScoreRule(MaxRule):
+    max: float | None = Field(default=None, ge=0, le=1)
+    """Largest score that passes, 0..1."""
+
+
 class Blur(MinRule):
     min_ratio: float | None = None
     """Smallest `blur_ratio` that passes."""
@@ -121,7 +126,7 @@ class Policy(Config):
     """`background`: plain background (product shots, documents, graphics)."""
     upscaled: MinRule = MinRule()
     """`upscale`: real over nominal resolution."""
-    watermark: MaxRule = MaxRule()
+    watermark: ScoreRule = ScoreRule()
     """`watermark`."""
     iqa: MaxRule = MaxRule()
     """`iqa`: NIQE."""

@@ -20,7 +20,7 @@ from million_ird.curate.pins import matching
 from million_ird.curate.pipeline import Pipeline, Watch
 from million_ird.curate.plan import STORE, listed_items, load_plan, web_shards
 from million_ird.curate.settings import BuildConfig
-from million_ird.curate.workspace import opened, stored_config
+from million_ird.curate.workspace import check_build, opened, stored_config
 from million_ird.errors import InputError, OutputError
 from million_ird.sources.web.guard import canonical
 from million_ird.sources.web.store import REMOVED, without
@@ -75,6 +75,8 @@ def remove(out: str | Path, names: Sequence[str], watch: Watch = lambda *progres
     Raises:
         OutputError: no finished build there.
     """
+    if Path(out).is_dir():
+        check_build(Path(out))
     with opened(Path(out)) as space:
         config, plan = stored_config(space.out), load_plan(space.out)
         if plan is None or not (space.out / "decisions.parquet").exists():

@@ -120,6 +120,8 @@ def check(policy: Policy, columns: Mapping[str, Column]) -> None:
             continue
         if line.column not in columns:
             rule = line.key.rsplit(".", 1)[0]
+            if line.reason in policy.meters:
+                raise ConfigError(f"{line.key}: no meter measures '{line.column}'; known: {', '.join(sorted(columns))}")
             raise ConfigError(f"{line.key}: no meter measures '{line.column}'; set {rule}.enabled=false")
 
 

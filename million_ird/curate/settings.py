@@ -58,9 +58,10 @@ class Measure(Config):
     """Judge by the header first and don't decode, or fetch, what fails a rule there; null = where sources are on the
     web."""
     meters: tuple[str, ...] = DEFAULT_METERS
-    """Names of meters, built-in or registered under the entry-point group million_ird.meters."""
+    """Names of meters, built-in or registered under the entry-point group million_ird.meters; those that a rule of the
+    policy needs are measured in any case."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Fields of single meters, for example {blur: {tile: 128}}."""
+    """Fields of single meters, for example {noise: {percentile: 20}}."""
     onnx: dict[str, OnnxFile] = Field(default_factory=dict)
     """Classifiers of others as meters: {NAME: {path: FILE, ...}} fills the column NAME, on which policy.meters.NAME
     rules."""

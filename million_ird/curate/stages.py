@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Any
 from million_ird import __version__
 from million_ird.config import merge
 from million_ird.curate import contaminated
-from million_ird.curate.ledger import measurement_columns
+from million_ird.curate.ledger import make_meters, measurement_columns
 from million_ird.curate.merge import Merge, merged, open_ledgers, stored_by
 from million_ird.curate.passes.ledger import check_passes
 from million_ird.curate.passes.run import check_models
@@ -22,15 +23,14 @@ from million_ird.curate.rules import check, lines
 from million_ird.curate.settings import BuildConfig, as_config, load_config
 from million_ird.curate.similar import check_similar
 from million_ird.curate.summary import BuildSummary
-from million_ird.curate.workspace import Workspace, opened, stored_config
+from million_ird.curate.workspace import Workspace, check_build, opened, stored_config
 from million_ird.errors import ConfigError, InputError, OutputError
-from million_ird.meters.clip import with_head_hashes
+from million_ird.meters.clip import with_hashes
+from million_ird.meters.files import OURS, Modelled, pinned
 from million_ird.meters.onnx import with_hash
 from million_ird.mirror import Mounted, is_address, refuse_within
 from million_ird.sources import Listing, SourceSpec, resolve
 from million_ird.sources.web import need_web
-
-_STALE = "dataset/ and report.html still hold the former decisions: run the same `mird build` to write them again"
 
 
 def build(
@@ -150,9 +150,13 @@ def decide(
             work.write_decisions(verdicts)
             space.event("decide", kept=verdicts.kept, reasons=verdicts.counts())
         state = space.state()
-        stale = () if preview or state.get("dataset") == work.marks()["dataset"] else (_STALE,)
+        stale = () if preview or state.get("dataset") == work.marks()["dataset"] else (_stale(work),)
         summary = work.summary(verdicts, {}, stale)
     return BuildSummary(**{**asdict(summary), "seconds": round(time.monotonic() - began, 3)})
+
+
+def _stale(work: Pipeline) -> str:
+    return f"dataset/ and report.html still hold the former decisions; write them again: {work.again()}"
 
 
 def report(out: str | Path, mount: Mounted | None = None) -> Path:
@@ -189,6 +193,7 @@ def _existing(out: str | Path) -> Path:
     path = Path(out)
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; `mird build SOURCE --out {path}` makes it")
+    check_build(path)  # before a lock is left in a folder of somebody's own
     return path
 
 
@@ -216,7 +221,11 @@ def completed(config: BuildConfig) -> BuildConfig:
     Raises:
         ConfigError: a rule rests on what no meter measures.
     """
-    config = config.model_copy(update={"policy": contaminated.absolute(config.policy)})
+    policy = contaminated.absolute(config.policy)
+    if policy.pins.file is not None:
+        pins = policy.pins.model_copy(update={"file": _absolute(policy.pins.file)})
+        policy = policy.model_copy(update={"pins": pins})
+    config = config.model_copy(update={"policy": policy})
     columns = measurement_columns(config)
     check(config.policy, columns)
     check_passes(config)
@@ -234,8 +243,13 @@ def with_models(config: BuildConfig) -> BuildConfig:
         ConfigError: one cannot be used.
     """
     found = {name: with_hash(name, file) for name, file in config.measure.onnx.items()}
-    measure = config.measure.model_copy(update={"onnx": found})
-    passes = config.passes.model_copy(update={"clip": with_head_hashes(config.passes.clip)})
+    options = dict(config.measure.options)
+    for name, meter in make_meters(config).items():
+        if isinstance(meter, Modelled) and meter.model != OURS:
+            path, sha256 = pinned(meter.model, meter.sha256, f"measure.options.{name}", "model")
+            options[name] = {**options[name], "model": path, "sha256": sha256}
+    measure = config.measure.model_copy(update={"onnx": found, "options": options})
+    passes = config.passes.model_copy(update={"clip": with_hashes(config.passes.clip)})
     config = config.model_copy(update={"measure": measure, "passes": passes})
     check_models(config)
     return config
@@ -263,8 +277,12 @@ def _asked(config: BuildConfig, plan: Plan | None) -> list[SourceSpec]:
     return resolve(config.sources.paths[len(known) :], listing_of(config), plan.sources)
 
 
+def _absolute(path: str) -> str:
+    return os.path.normpath(Path(path).expanduser().absolute())
+
+
 def _with_sources(config: BuildConfig, sources: Sequence[str]) -> BuildConfig:
     """The configuration with its sources as absolute addresses, so that it means the same from anywhere."""
-    paths = [source if "://" in source else str(Path(source).expanduser().absolute()) for source in sources]
+    paths = [source if "://" in source else _absolute(source) for source in sources]
     paths = paths or list(config.sources.paths)
     return config.model_copy(update={"sources": config.sources.model_copy(update={"paths": tuple(paths)})})

@@ -15,7 +15,7 @@ from million_ird.errors import ConfigError, InputError, OutputError
 from million_ird.mirror import DIARY, Mounted, RunFolder
 from million_ird.tables import locked, read_json, without_folders, write_json, write_text
 
-__all__ = ["FREE", "OURS", "Workspace", "opened", "public", "stored_config", "without_folders"]
+__all__ = ["FREE", "OURS", "Workspace", "check_build", "opened", "public", "stored_config", "without_folders"]
 
 OURS = (
     "build.yaml",
@@ -111,6 +111,9 @@ def _frozen(config: BuildConfig, known: Collection[str]) -> dict[str, Any]:
     data["measure"]["onnx"] = {name: file for name, file in data["measure"]["onnx"].items() if name in known}
     for file in data["measure"]["onnx"].values():
         del file["path"], file["help"]
+    for options in data["measure"]["options"].values():
+        if options.get("sha256"):
+            del options["model"]  # its path may change, its bytes not
     data["measure"]["triage"] = bool(data["measure"]["triage"])
     return data
 
@@ -141,9 +144,14 @@ def stored_config(out: Path) -> BuildConfig:
     Raises:
         InputError: the folder holds no build.
     """
+    check_build(out)
+    return load_config(read_yaml(out / "build.yaml"))
+
+
+def check_build(out: Path) -> None:
+    """Raise `InputError` where the folder holds no build."""
     if not (out / "build.yaml").exists():
         raise InputError(f"{out}: no build here (build.yaml is missing); run `mird build SOURCE --out {out}` first")
-    return load_config(read_yaml(out / "build.yaml"))
 
 
 def public(config: BuildConfig) -> str:
@@ -155,7 +163,11 @@ def public(config: BuildConfig) -> str:
     lists = lists.model_copy(update={"sets": tuple(Path(name).name for name in lists.sets)})
     policy = config.policy.model_copy(update={"pins": pins.model_copy(update={"file": file}), "contaminated": lists})
     files = {name: one.model_copy(update={"path": Path(one.path).name}) for name, one in config.measure.onnx.items()}
-    measure = config.measure.model_copy(update={"onnx": files})
+    options = {
+        name: {**given, "model": Path(given["model"]).name} if "sha256" in given else given
+        for name, given in config.measure.options.items()
+    }
+    measure = config.measure.model_copy(update={"onnx": files, "options": options})
     sources = config.sources.model_copy(update=hidden)
     shown = config.model_copy(
         update={"sources": sources, "measure": measure, "passes": _passes_without_folders(config), "policy": policy}

@@ -120,4 +120,4 @@ def create(name: str, options: Mapping[str, Any] | None = None) -> Meter:
             raise ConfigError(f"measure.meters: unknown meter '{name}'; known: {known}")
         return found[name].load()(**(options or {}))
     module, _, attribute = target.partition(":")
-    return validate(getattr(importlib.import_module(module), attribute), options or {})
+    return validate(getattr(importlib.import_module(module), attribute), options or {}, f"measure.options.{name}.")

@@ -12,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import field_validator
 
-from million_ird.config import Config
 from million_ird.meters import RGB, Frame
+from million_ird.meters.files import OURS, Modelled
 from million_ird.meters.onnx import network
 from million_ird.rng import Chance, rng_for
-
-OURS = "million-ird"
-"""Name of the network that ships; its card and its log lie beside it."""
 
 SIDE, ACROSS = 96, 3
 """Side of a patch, px, and how many of them there are across and down."""
@@ -46,7 +43,7 @@ COLUMNS: Mapping[str, str] = {
 _SHIPPED = Path(__file__).parent / "weights" / "artefacts.onnx"
 
 
-class Artefacts(Config):
+class Artefacts(Modelled):
     """A network of several heads, trained on degradations of this project's own making.
 
     It looks at nine patches of 96 x 96 px, never at a smaller copy, which would have lost the noise and the blocks.

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ from pydantic import Field, model_validator
 
 from million_ird.config import Config
 from million_ird.errors import ConfigError
+from million_ird.meters.files import pinned
 
 _WHERE = "passes.clip"
 
@@ -81,6 +84,8 @@ class Clip(Config):
     open_clip's, for example ViT-B-32, with `pretrained`."""
     pretrained: str = ""
     """Of a model by name: open_clip's tag of its weights, or their file."""
+    sha256: str | None = None
+    """Of the folder's files, or of the file of weights; null = taken when a build begins. Others are refused."""
     resize: Literal["shortest", "longest", "squash"] | None = None
     """How a picture is brought to the model's size; null = as the model was trained. squash sees the corners, too."""
     scores: dict[str, Prompts] = Field(default_factory=lambda: dict(PROMPTS))
@@ -108,7 +113,8 @@ class Clip(Config):
 
     def mark(self) -> str:
         """What the embeddings rest on; parts with another mark are measured anew."""
-        return _hash([self.model, self.pretrained, self.resize])
+        files = [self.model, self.pretrained] if self.sha256 is None else [self.sha256]
+        return _hash([*files, self.resize])
 
     def marks(self) -> dict[str, str]:
         """Column -> what its scores rest on besides; those with another mark are computed anew from the embeddings."""
@@ -132,6 +138,7 @@ class ClipModel:
             import open_clip
             import torch
             from open_clip.transform import PreprocessCfg, image_transform_v2
+            from safetensors import SafetensorError
         except ImportError:
             raise ConfigError(f"{_WHERE}.enabled: needs open_clip; pip install 'million-ird[clip]'") from None
         self._torch = torch
@@ -144,11 +151,12 @@ class ClipModel:
             )
         resized = {"resize_mode": config.resize} if config.resize else None
         try:
-            model: Any = open_clip.create_model(
-                name, config.pretrained or None, force_preprocess_cfg=resized, require_pretrained=True
-            )
-            tokenizer = open_clip.get_tokenizer(name)
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            with _unlogged():  # what open_clip and the Hub's client say of a failure is said once, by us
+                model: Any = open_clip.create_model(
+                    name, config.pretrained or None, force_preprocess_cfg=resized, require_pretrained=True
+                )
+                tokenizer = open_clip.get_tokenizer(name)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise ConfigError(f"{_WHERE}.model: {config.model}: {one_line(error)}") from None
         model.eval()
         self.sha256 = _hash_of(model.state_dict())
@@ -214,21 +222,22 @@ class ClipModel:
             return model.encode_text(tokenizer(list(texts))).double().numpy()
 
 
-def with_head_hashes(config: Clip) -> Clip:
-    """The same with the hash of every head's file.
+def with_hashes(config: Clip) -> Clip:
+    """The same with the hashes of every head's file and, of a model in a local folder, of the folder.
 
     Raises:
         ConfigError: a file is missing, or another one than its hash says.
     """
-    heads = {}
+    found: dict[str, Any] = {"heads": {}}
     for name, head in config.heads.items():
-        path = Path(head.path).expanduser().absolute()
-        try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise ConfigError(f"{_WHERE}.heads.{name}.path: {head.path}: {error.strerror or error}") from None
-        heads[name] = head.model_copy(update={"path": str(path), "sha256": found})
-    return config.model_copy(update={"heads": heads})
+        path, sha256 = pinned(head.path, head.sha256, f"{_WHERE}.heads.{name}")
+        found["heads"][name] = head.model_copy(update={"path": path, "sha256": sha256})
+    folder, file = (Path(name).expanduser() for name in (config.model, config.pretrained))
+    if config.enabled and config.model and folder.is_dir():
+        found["model"], found["sha256"] = pinned(folder, config.sha256, _WHERE, "model")
+    elif config.enabled and config.pretrained and file.is_file():
+        found["pretrained"], found["sha256"] = pinned(file, config.sha256, _WHERE, "pretrained")
+    return config.model_copy(update=found)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -240,6 +249,16 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if not name.replace("_", "a").isalnum() or not name.isascii() or name != name.lower() or names.count(name) > 1:
             raise ValueError(f"{name}: a name is a-z, 0-9 and _, and stands once")
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def device_of(wanted: str, where: str) -> str:

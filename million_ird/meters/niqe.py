@@ -18,13 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from million_ird.config import Config
 from million_ird.errors import ConfigError
 from million_ird.meters import Frame, Luma
+from million_ird.meters.files import OURS, Modelled
 from million_ird.meters.nss import BLOCK, FEATURES, features
-
-OURS = "million-ird"
-"""Name of the pristine model that ships, fitted by scripts/fit_niqe.py to photos under free licences."""
 
 _SHIPPED = Path(__file__).parent / "weights" / "niqe.npz"
 
@@ -49,7 +46,7 @@ class Pristine:
         return float(np.sqrt(apart @ np.linalg.solve(between, apart)))
 
 
-class Niqe(Config):
+class Niqe(Modelled):
     """NIQE of the luma over whole blocks of 96 x 96 px, from 0 (like a good photo) up; photos have 2 to 6.
 
     A picture of many more than `blocks` blocks is measured on some of its columns of blocks, evenly spread: the cost is
@@ -106,9 +103,9 @@ def pristine(model: str = OURS) -> Pristine:
         mean, covariance = (_first(arrays, names) for names in _NAMES)
         return _checked(mean.ravel(), covariance)
     except FileNotFoundError:
-        raise ConfigError(f"niqe.model: {path} does not exist; {remedy}") from None
+        raise ConfigError(f"measure.options.niqe.model: {path} does not exist; {remedy}") from None
     except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise ConfigError(f"niqe.model: {path} holds no NIQE parameters ({error}); {remedy}") from None
+        raise ConfigError(f"measure.options.niqe.model: {path} holds no NIQE parameters ({error}); {remedy}") from None
 
 
 def _arrays(path: Path) -> Mapping[str, Any]:

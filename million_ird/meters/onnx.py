@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +14,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from million_ird.config import Config
 from million_ird.errors import ConfigError
+from million_ird.meters.files import pinned
 
 if TYPE_CHECKING:
     from million_ird.meters import Frame
@@ -167,8 +166,8 @@ def with_hash(name: str, file: OnnxFile) -> OnnxFile:
         ConfigError: as `OnnxMeter.open`.
     """
     OnnxMeter(name=name, file=file).open()
-    path = Path(file.path).expanduser().absolute()
-    return file.model_copy(update={"path": str(path), "sha256": _sha256(str(path))})
+    path, sha256 = pinned(file.path, file.sha256, f"measure.onnx.{name}")
+    return file.model_copy(update={"path": path, "sha256": sha256})
 
 
 def _fitted(rgb: NDArray[np.uint8], shape: tuple[int, int], fit: str) -> NDArray[Any]:
@@ -185,18 +184,9 @@ def _fitted(rgb: NDArray[np.uint8], shape: tuple[int, int], fit: str) -> NDArray
 
 
 def _session(path: str, sha256: str | None, where: str) -> Any:
-    file = Path(path).expanduser()
+    file, _ = pinned(path, sha256, where)
     try:
-        found = _sha256(str(file))
-    except OSError as error:
-        raise ConfigError(f"{where}.path: {path}: {error.strerror or error}") from None
-    if sha256 is not None and found != sha256.lower():
-        raise ConfigError(
-            f"{where}.sha256: {path} is another file ({found[:12]}..., not {sha256[:12]}...): bring the old one back, "
-            "or give the new one a name of its own"
-        )
-    try:
-        return _on_one_thread(file)
+        return _on_one_thread(Path(file))
     except _failures() as error:
         raise ConfigError(f"{where}.path: {path} is no ONNX model that onnxruntime runs: {_line(error)}") from None
 
@@ -214,16 +204,17 @@ def network(meter: str, path: Path, remedy: str, takes: str, gives: Mapping[str,
     Raises:
         ConfigError: no such file, or one that holds no such network.
     """
+    where = f"measure.options.{meter}.model: {path}"
     if not path.is_file():
-        raise ConfigError(f"{meter}.model: {path} does not exist; {remedy}")
+        raise ConfigError(f"{where} does not exist; {remedy}")
     try:
         made = _on_one_thread(path)
     except _failures() as error:
-        raise ConfigError(f"{meter}.model: {path} is no ONNX network ({_line(error)}); {remedy}") from None
+        raise ConfigError(f"{where} is no ONNX network ({_line(error)}); {remedy}") from None
     inputs, outputs = [one.name for one in made.get_inputs()], {one.name: one.shape for one in made.get_outputs()}
     other = any(length is not None and outputs.get(name) != [length] for name, length in gives.items())
     if inputs != [takes] or list(outputs) != list(gives) or other:
-        raise ConfigError(f"{meter}.model: {path} takes {inputs} and gives {list(outputs)}; {remedy}")
+        raise ConfigError(f"{where} takes {inputs} and gives {list(outputs)}; {remedy}")
     return made
 
 
@@ -245,14 +236,3 @@ def _failures() -> tuple[type[Exception], ...]:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def _sha256(path: str) -> str:
-    facts = Path(path).stat()
-    return _digest(path, facts.st_size, facts.st_mtime_ns)
-
-
-@lru_cache
-def _digest(path: str, *changed: int) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,12 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from million_ird.config import Config
 from million_ird.meters import Frame, Luma
+from million_ird.meters.files import OURS, Modelled
 from million_ird.meters.onnx import network
-
-OURS = "million-ird"
-"""Name of the network that ships, its card and its log beside it."""
 
 ENLARGED = 1.5
 """So many times as wide and high a small picture is made at most: small letters are found more surely."""
@@ -28,7 +25,7 @@ _NEARLY = 0.7
 _SHIPPED = Path(__file__).parent / "weights" / "watermark.onnx"
 
 
-class Watermark(Config):
+class Watermark(Modelled):
     """A small network over luma at about a quarter of a megapixel, trained on marks of this project's own making.
 
     It tells marks laid over a picture (names, logos, tiles, grids, date stamps, captions) from what is part of the

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from million_ird import sources
-from million_ird.errors import BadImage
+from million_ird.errors import BadImage, InputError
 from million_ird.images import decode
 from million_ird.meters import Frame
 from million_ird.meters.artefacts import Artefacts
@@ -72,7 +72,7 @@ def suggest(
         tell: told of each picture, as soon as it is known.
 
     Raises:
-        InputError: there is no such input.
+        InputError: there is no such input, or no picture in any.
         ConfigError: onnxruntime is not installed.
     """
     meter = Artefacts()
@@ -87,6 +87,8 @@ def suggest(
                     tell(found[-1])
             finally:
                 source.close()
+    if not found:
+        raise InputError(f"no pictures in {', '.join(map(str, inputs))}")
     return found
 
 

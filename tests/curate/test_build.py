@@ -13,6 +13,7 @@ import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from million_ird.curate import build, load_config
@@ -20,6 +21,8 @@ from million_ird.curate.stages import decide, report
 from million_ird.errors import ConfigError, InputError, OutputError
 from million_ird.images import decode
 from million_ird.records import STATUSES
+from million_ird.train.detectors.export import scales_of, to_onnx
+from million_ird.train.detectors.net import Detector
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:datasets")
@@ -49,6 +52,80 @@ def built(corpus, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("built") / "out"
     build([corpus], out, SMALL)
     return out
+
+
+def test_a_network_of_ones_own_is_the_same_for_all_of_a_ledger(corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, other = (Detector() for _ in range(2))
+    for seed, net in enumerate((one, other)):
+        torch.manual_seed(seed)
+        for weight in net.parameters():
+            torch.nn.init.normal_(weight, 0, 0.1)
+    files = [
+        to_onnx(net, {}, scales_of(net, [np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)])) for net in (one, other)
+    ]
+    path, out = tmp_path / "net.onnx", tmp_path / "out"
+    path.write_bytes(files[0])
+    config = settings(measure={"meters": ["blur"], "options": {"watermark": {"model": "net.onnx"}}})
+    config["policy"] = {**config.get("policy", {}), "watermark": {"enabled": True, "max": 1}}
+    build([corpus], out, config)
+    kept = load_config({}, out / "build.yaml")
+    told = kept.measure.options["watermark"]
+    assert told == {"model": str(path), "sha256": hashlib.sha256(files[0]).hexdigest()}
+    assert str(tmp_path) not in (out / "dataset" / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "elsewhere.onnx").write_bytes(files[0])  # its place may change, its bytes not
+    moved = config | {"measure": {"meters": ["blur"], "options": {"watermark": {"model": "elsewhere.onnx"}}}}
+    build([corpus], out, moved)
+    path.write_bytes(files[1])
+    with pytest.raises(ConfigError, match=r"another configuration \(measure\.options\.watermark\.sha256: "):
+        build([corpus], out, config)
+    with pytest.raises(ConfigError, match=r"measure\.options\.watermark\.sha256: .*net\.onnx is another file"):
+        build([corpus], out, kept)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"watermark": {"path": "r.onnx"}},
+            r"measure\.options\.watermark\.path: unknown key; known: model, pixels, sha256",
+        ),
+        ({"watermark": {"model": "none.onnx"}}, r"measure\.options\.watermark\.model: none\.onnx does not exist"),
+        ({"niqe": {"model": "none.npz"}}, r"measure\.options\.niqe\.model: none\.npz does not exist"),
+        ({"blurr": {}}, r"measure\.options\.blurr: no such meter"),
+    ],
+)
+def test_wrong_options_of_a_meter_are_told_before_anything_is_written(corpus, tmp_path, options, words):
+    with pytest.raises(ConfigError, match=words):
+        build([corpus], tmp_path / "out", {"measure": {"options": options}})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_folder_by_another_path_is_the_same_source(corpus, tmp_path, monkeypatch):
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "photos").symlink_to(corpus)
+    monkeypatch.chdir(tmp_path)
+    build(["photos"], "out", SMALL)
+    monkeypatch.chdir(tmp_path / "deeper")
+    assert build(["../photos"], "../out", SMALL).up_to_date
+
+
+@pytest.mark.parametrize("command", [decide, report])
+def test_a_folder_without_a_build_is_left_as_it_is(tmp_path, command):
+    with pytest.raises(InputError, match="no build here"):
+        command(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_command_that_writes_by_a_later_decision_is_told(corpus, tmp_path):
+    build([corpus], tmp_path / "out", SMALL)
+    found = decide(
+        tmp_path / "out", lambda c: load_config(c.model_dump(mode="json"), sets=["policy.resolution.min_side=9999"])
+    )
+    assert found.kept == 0
+    (words,) = (text for text in found.warnings if "former decisions" in text)
+    assert words.endswith(f"mird build --out {tmp_path / 'out'} --config {tmp_path / 'out' / 'build.yaml'}")
+    assert build([], tmp_path / "out", load_config({}, tmp_path / "out" / "build.yaml")).kept == 0
 
 
 def test_every_input_has_one_row_and_the_sums_hold(corpus, built):

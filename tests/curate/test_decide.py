@@ -205,6 +205,15 @@ def test_a_rule_on_what_nothing_measures_is_refused():
         decided({}, sets=["policy.meters.nonsense.min=1"])
 
 
+def test_a_mistyped_column_is_told_from_those_there_are():
+    with pytest.raises(
+        ConfigError, match=r"policy\.meters\.blurr\.min: no meter measures 'blurr'; known: background, "
+    ):
+        completed(load_config({"policy": {"meters": {"blurr": {"min": 3}}}}))
+    with pytest.raises(ConfigError, match=r"policy\.watermark\.max: .*less than or equal to 1, got 96.5"):
+        load_config(sets=["policy.watermark.max=96.5"])
+
+
 def test_an_empty_ledger_has_no_decisions():
     config = load_config(RULES)
     table = ledger(config=config)

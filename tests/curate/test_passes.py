@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -178,6 +179,14 @@ def test_what_cannot_be_had_is_one_line_before_anything_is_read(
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 
 
+def test_weights_that_are_no_weights_are_one_line(model: Path, folder: Path, tmp_path: Path, caplog: Any) -> None:
+    broken = Path(shutil.copytree(model, tmp_path / "broken"))
+    (broken / "open_clip_model.safetensors").write_bytes(b"junk" * 25)
+    with pytest.raises(ConfigError, match=r"passes\.clip\.model: .*broken") as error:
+        build([folder], tmp_path / "out", settings(broken))
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists() and not caplog.records
+
+
 def test_wrong_rules_and_names_are_refused(model: Path) -> None:
     for sets, words in (
         (["passes.clip.enabled=true"], "passes.clip: model"),
@@ -293,6 +302,26 @@ def test_new_prompts_are_scored_from_the_embeddings_and_a_new_model_reads_again(
     other = clip_folder(tmp_path / "other", seed=1)
     assert build([photos], out, settings(other, more)).measured == 8
     assert rows_of(out)["0.png"]["embedding"] != after["0.png"]["embedding"]
+
+
+def test_other_weights_in_the_same_folder_are_another_model(model: Path, folder: Path, tmp_path: Path) -> None:
+    own, out = Path(shutil.copytree(model, tmp_path / "own")), tmp_path / "out"
+    build([folder], out, settings(own))
+    before = rows_of(out)
+    clip_folder(tmp_path / "other", seed=1)
+    shutil.copy(tmp_path / "other" / "open_clip_model.safetensors", own)
+    with pytest.raises(ConfigError, match=r"passes\.clip\.sha256: .*own is another file"):
+        build([folder], out, load_config({}, out / "build.yaml"))
+    assert build([folder], out, settings(own)).measured == 8
+    assert all(rows_of(out)[uri]["embedding"] != row["embedding"] for uri, row in before.items())
+
+
+def test_a_head_is_the_one_that_its_hash_says(model: Path, folder: Path, head: Path, tmp_path: Path) -> None:
+    wrong = {"heads": {"first": {"path": str(head), "sha256": "deadbeef"}}}
+    with pytest.raises(ConfigError, match=r"passes\.clip\.heads\.first\.sha256: .*is another file"):
+        build([folder], tmp_path / "out", settings(model, wrong))
+    right = {"heads": {"first": {"path": str(head), "sha256": hashlib.sha256(head.read_bytes()).hexdigest()}}}
+    assert build([folder], tmp_path / "out", settings(model, right)).kept == 8
 
 
 def test_a_picture_that_is_gone_by_then_is_a_row_with_an_error(model: Path, folder: Path, tmp_path: Path) -> None:

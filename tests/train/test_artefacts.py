@@ -66,6 +66,24 @@ def test_a_run_writes_its_files_and_the_same_seed_the_same_bytes(folder, tmp_pat
     assert str(folder.parent) not in (tmp_path / "a" / "artefacts.json").read_text()
 
 
+def test_a_finished_run_is_not_done_again_and_not_written_over(folder, tmp_path):
+    done = train_artefacts([folder], tmp_path, TINY)
+    told = []
+    again = train_artefacts([folder], tmp_path, TINY, lambda *step: told.append(step))
+    assert told == [] and (again.figures, again.pictures, again.model) == (done.figures, 8, done.model)
+    with pytest.raises(InputError, match="holds a finished artefacts, with other settings"):
+        train_artefacts([folder], tmp_path, TINY.model_copy(update={"seed": 5}))
+
+
+def test_the_card_says_where_nothing_was_held_out(folder, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    done = train_artefacts([folder / "1.png", tmp_path / "broken.png"], tmp_path / "out", TINY)
+    card = (tmp_path / "out" / "artefacts.md").read_text()
+    assert "the photos that it was trained on, none being held out" in card and done.unused == [
+        str(tmp_path / "broken.png")
+    ]
+
+
 @pytest.mark.parametrize("at", ["made", "trained"])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(folder, tmp_path, monkeypatch, at):
     monkeypatch.setattr(training, "_PART", 2)

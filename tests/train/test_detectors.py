@@ -85,6 +85,67 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(folder, tmp_path):
     assert not (tmp_path / "cut" / "checkpoints").exists()
 
 
+def test_a_finished_run_is_not_done_again_and_not_written_over(folder, tmp_path):
+    done = train_watermark([folder], tmp_path, TINY)
+    steps = []
+    again = train_watermark([folder], tmp_path, TINY, lambda step, _: steps.append(step))
+    assert steps == [] and (again.figures, again.pictures, again.model) == (done.figures, 8, done.model)
+    for data, config, what in (
+        (folder, TINY.model_copy(update={"seed": 5}), "settings"),
+        (folder / "1.png", TINY, "pictures"),
+    ):
+        with pytest.raises(InputError, match=f"holds a finished watermark, with other {what}; give another --out"):
+            train_watermark([data], tmp_path, config)
+
+
+def test_other_order_other_draws(folder, tmp_path):
+    """The order of the pictures decides what is drawn of them: a run that was cut off takes no other."""
+
+    def cut(step, _):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    config = TINY.model_copy(update={"watch": 1})
+    files = [folder / "1.png", folder / "2.png"]
+    with pytest.raises(KeyboardInterrupt):
+        train_watermark(files, tmp_path, config, cut)
+    with pytest.raises(InputError, match="cut off, with other pictures"):
+        train_watermark(files[::-1], tmp_path, config)
+    for damage, words in ((b"{", "damaged"), (None, "missing")):
+        log = tmp_path / "metrics.jsonl"
+        log.write_bytes(damage) if damage else log.unlink()
+        with pytest.raises(InputError, match=r"metrics\.jsonl: is missing or damaged; .*delete .*checkpoints") as error:
+            train_watermark(files, tmp_path, config)
+        assert words in str(error.value)
+    (tmp_path / "checkpoints" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"run\.json: is missing or damaged; .*delete .*checkpoints"):
+        train_watermark(files, tmp_path, config)
+
+
+def test_the_card_names_what_was_used_and_nothing_else(folder, photo, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "p").mkdir(parents=True)
+        (tmp_path / name / "p" / "1.png").write_bytes(encode_png(np.ascontiguousarray(photo[:160, :200])))
+    (tmp_path / "b" / "p" / "2.png").write_bytes(b"no picture")
+    done = train_watermark([tmp_path / "a" / "p", tmp_path / "b" / "p"], tmp_path / "out", TINY)
+    facts = json.loads((tmp_path / "out" / "watermark.json").read_text())
+    assert list(facts["pictures"]) == ["a/p/1.png", "b/p/1.png"] and done.pictures == 2
+    assert done.unused == [str(tmp_path / "b" / "p" / "2.png")] and facts["held_out_pictures"] == 0
+    card = (tmp_path / "out" / "watermark.md").read_text()
+    assert "Pictures: 2 clean photos" in card and "2 photos that it was trained on, none being held out" in card
+    train_watermark([folder], tmp_path / "other", TINY)
+    assert "2 photos that were held out" in (tmp_path / "other" / "watermark.md").read_text()
+    with pytest.raises(InputError, match=r"--data: .*1\.png is given twice"):
+        train_watermark([folder, folder / "1.png"], tmp_path / "twice", TINY)
+
+
+def test_the_number_of_workers_is_no_part_of_the_file(folder, tmp_path):
+    for workers in (0, 1):
+        train_watermark([folder], tmp_path / str(workers), TINY.model_copy(update={"workers": workers}))
+    first, second = ((tmp_path / str(workers) / "watermark.onnx").read_bytes() for workers in (0, 1))
+    assert first == second
+
+
 def test_a_run_that_has_kept_nothing_may_begin_again_with_other_settings(folder, tmp_path):
     with pytest.raises(InputError, match=r"init: nowhere\.onnx can't be read"):
         train_watermark([folder], tmp_path, TINY.model_copy(update={"init": "nowhere.onnx"}))

@@ -13,8 +13,9 @@ def card(facts: Mapping[str, Any]) -> str:
     """Markdown: what it is, what it was trained on, what it scored, where it fails."""
     config = facts["config"]
     held = facts["held_out"]
+    which = "that were held out" if facts["held_out_pictures"] else "that it was trained on, none being held out"
     scores = (
-        f"On {held['pictures']:.0f} photos that were held out, marks in the training's styles: AUC {held['auc']:.4f}, "
+        f"On {held['pictures']:.0f} photos {which}, marks in the training's styles: AUC {held['auc']:.4f}, "
         f"{held['found']:.1%} of the marked above 0.5, {held['false']:.1%} of the unmarked."
         if held
         else "Not checked."

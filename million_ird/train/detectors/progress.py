@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from million_ird.errors import InputError
-from million_ird.tables import read_json, whole, write_json
+from million_ird.errors import InputError, MirdError
+from million_ird.tables import whole, write_json
 from million_ird.train.checkpoint import State, latest, prune, restore, save
 from million_ird.train.record import METRICS
 
@@ -28,46 +28,63 @@ class Progress:
 
     Attributes:
         folder: of the run.
+        name: of what comes out.
         settings, pictures: hashes.
         log: name of its log.
+        finished: the facts of a run that is done, else None.
         before, busy_before: seconds, and of them those of the processor, that went into it until it was taken up.
         began, busy_began: when it began or was taken up.
     """
 
     folder: Path
+    name: str
     settings: str
     pictures: str
     log: str
+    finished: Mapping[str, Any] | None = None
     before: float = 0.0
     busy_before: float = 0.0
     began: float = field(default_factory=time.monotonic)
     busy_began: float = field(default_factory=time.process_time)
 
     @classmethod
-    def of(cls, folder: Path, settings: Mapping[str, Any], pictures: Mapping[str, Any], log: str = METRICS) -> Progress:
-        """Of a run that begins, or of one that was cut off and goes on.
+    def of(
+        cls, folder: Path, name: str, settings: Mapping[str, Any], pictures: Mapping[str, str], log: str = METRICS
+    ) -> Progress:
+        """Of a run that begins, of one that was cut off and goes on, or of one that is done.
 
         Args:
             folder: of the run; nobody else works in it.
-            settings, pictures: all that decides what comes out.
+            name: of what comes out.
+            settings, pictures: all that decides what comes out, the order of the pictures with it.
             log: name of its log.
 
         Raises:
-            InputError: the folder holds a run that was cut off, with other settings or pictures.
+            InputError: the folder holds a run with other settings or pictures, or a damaged one.
         """
-        made = cls(folder, hash_of(settings), hash_of(pictures), log)
+        made = cls(folder, name, hash_of(settings), hash_of(list(pictures.items())), log)
+        if (folder / f"{name}.json").is_file():
+            made.finished = made._same(folder / f"{name}.json", f"a finished {name}", f"{name}.*")
+            return made
         made.place.mkdir(exist_ok=True)
         if {path.name for path in made.place.iterdir()} <= {_RUN}:  # nothing that a run of other settings would spoil
             made.note()
             return made
-        found = read_json(made.place / _RUN)
-        if other := " and ".join(name for name in ("settings", "pictures") if found.get(name) != getattr(made, name)):
-            raise InputError(
-                f"{folder}: holds a run that was cut off, with other {other}; give another --out, or delete "
-                f"{made.place}"
-            )
+        found = made._same(made.place / _RUN, "a run that was cut off", CHECKPOINTS)
         made.before, made.busy_before = found["seconds"], found["processor_seconds"]
         return made
+
+    def _same(self, file: Path, what: str, whole: str) -> Mapping[str, Any]:
+        """What a file says of a run, if it is this one."""
+        remedy = f"give another --out, or delete {self.folder / whole}"
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            run = found["run"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{file}: is missing or damaged; {remedy}") from None
+        if other := " and ".join(name for name in ("settings", "pictures") if run.get(name) != getattr(self, name)):
+            raise InputError(f"{self.folder}: holds {what}, with other {other}; {remedy}")
+        return found
 
     @property
     def place(self) -> Path:
@@ -86,15 +103,25 @@ class Progress:
 
     def note(self) -> None:
         """Write down what it is a run of, and the time that has gone into it."""
-        facts = {"settings": self.settings, "pictures": self.pictures}
-        write_json(self.place / _RUN, facts | {"seconds": self.seconds, "processor_seconds": self.busy})
+        write_json(self.place / _RUN, self.run | {"seconds": self.seconds, "processor_seconds": self.busy})
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What it is a run of."""
+        return {"run": {"settings": self.settings, "pictures": self.pictures}}
 
     def take_up(self, state: State) -> list[dict[str, float]]:
         """Bring the state to the last checkpoint, if there is one; returns the log up to there."""
         if (last := latest(self.place)) is None:
             return []
-        restore(state, last)
-        lines = map(json.loads, (self.folder / self.log).read_text(encoding="utf-8").splitlines())
+        remedy = f"give another --out, or delete {self.place}"
+        try:
+            restore(state, last)
+            lines = [json.loads(line) for line in (self.folder / self.log).read_text(encoding="utf-8").splitlines()]
+        except MirdError as error:
+            raise InputError(f"{error}; {remedy}") from None
+        except (OSError, ValueError):
+            raise InputError(f"{self.folder / self.log}: is missing or damaged; {remedy}") from None
         return [line for line in lines if line["step"] <= state.position.step]
 
     def keep(self, state: State, log: Sequence[Mapping[str, float]]) -> None:
@@ -105,23 +132,26 @@ class Progress:
         prune(self.place, 1, None)
         self.note()
 
-    def deliver(
-        self, name: str, model: bytes, card: str, log: Sequence[Mapping[str, float]], facts: Mapping[str, Any]
-    ) -> Path:
-        """Write NAME.onnx, NAME.md (the card), the log and NAME.json; then nothing is to be taken up any more.
+    @property
+    def model(self) -> Path:
+        """The file that comes out."""
+        return self.folder / f"{self.name}.onnx"
 
-        Returns:
-            The model.
-        """
-        for file, content in ((f"{name}.onnx", model), (f"{name}.md", card.encode()), (self.log, lines_of(log))):
-            with whole(self.folder / file) as opened:
+    def deliver(self, model: bytes, card: str, log: Sequence[Mapping[str, float]], facts: Mapping[str, Any]) -> None:
+        """Write NAME.onnx, NAME.md (the card), the log and NAME.json; then nothing is to be taken up any more."""
+        files = (
+            (self.model, model),
+            (self.model.with_suffix(".md"), card.encode()),
+            (self.folder / self.log, lines_of(log)),
+        )
+        for file, content in files:
+            with whole(file) as opened:
                 opened.write(content)
-        write_json(self.folder / f"{name}.json", facts)
+        write_json(self.model.with_suffix(".json"), {**facts, **self.run})
         shutil.rmtree(self.place, ignore_errors=True)
-        return self.folder / f"{name}.onnx"
 
 
-def hash_of(facts: Mapping[str, Any]) -> str:
+def hash_of(facts: Any) -> str:
     """Of what JSON can say, whatever the order of its names."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +76,7 @@ def photos(data: Sequence[str | Path], held: bool = False) -> list[Path]:
     """The pictures of folders, of single files, or of `packages`: those to train on, or every fifth of a folder, held.
 
     Raises:
-        InputError: no such folder, no picture in one, or a package is not installed.
+        InputError: no such folder, no picture in one, one given twice, or a package is not installed.
     """
     found: list[Path] = []
     for name in data:
@@ -89,6 +91,9 @@ def photos(data: Sequence[str | Path], held: bool = False) -> list[Path]:
             raise InputError(f"--data {name}: no picture in it")
         few = len(inside) < 2 * HOLD_OUT  # too few to share
         found += [file for i, file in enumerate(inside) if (not few and i % HOLD_OUT == HOLD_OUT - 1) == held]
+    counts = Counter(path.absolute() for path in found)
+    if twice := [path for path, count in counts.items() if count > 1]:
+        raise InputError(f"--data: {twice[0]} is given twice")
     return found
 
 
@@ -114,6 +119,15 @@ def load(path: Path, least: int = 64) -> Bytes | None:
     except (BadImage, OSError):
         return None
     return rgb if min(rgb.shape[:2]) >= least else None
+
+
+def hashes_of(paths: Iterable[Path]) -> dict[str, str]:
+    """Name -> sha256 of each file, in order; a name has so many folders before it as tell it from the others."""
+    paths = [path.absolute() for path in paths]
+    depth = 2
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return {"/".join(path.parts[-depth:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 class Samples:

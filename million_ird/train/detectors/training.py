@@ -32,7 +32,7 @@ from million_ird.train.detectors.drawing import Batch, batches
 from million_ird.train.detectors.export import scales_of, to_onnx
 from million_ird.train.detectors.net import Coach, Detector, judged, pooled
 from million_ird.train.detectors.progress import Progress
-from million_ird.train.detectors.samples import PIXELS, load, photos
+from million_ird.train.detectors.samples import PIXELS, hashes_of, load, photos
 from million_ird.train.detectors.settings import DetectorConfig
 from million_ird.train.detectors.start import begin
 from million_ird.train.muon import Muon
@@ -57,7 +57,8 @@ class Trained:
         out: its folder.
         model: the ONNX file.
         steps, pictures, seconds: how much went in.
-        figures: scores on held-out pictures.
+        figures: scores on held-out pictures; where there are none, on those trained on.
+        unused: files that could not be read or are too small, of those trained on.
     """
 
     out: str
@@ -66,6 +67,7 @@ class Trained:
     pictures: int
     seconds: float
     figures: Mapping[str, float]
+    unused: Sequence[str] = ()
 
 
 def train_watermark(
@@ -82,24 +84,29 @@ def train_watermark(
         tell: is told of every step.
 
     Raises:
-        InputError: no pictures; or the folder holds a run that was cut off, with another configuration or pictures.
+        InputError: no pictures; or the folder holds a run with another configuration or other pictures.
         MirdError: the package `onnx` is missing.
         OutputError: the folder can't be written, or another run works in it.
     """
     config = config or DetectorConfig()
     need_onnx()
     paths = photos(data)
-    pictures = [rgb for path in paths if (rgb := load(path)) is not None]
+    loaded = {path: rgb for path in paths if (rgb := load(path)) is not None}
+    pictures, unused = list(loaded.values()), [str(path) for path in paths if path not in loaded]
     held = [rgb for path in photos(data, held=True) if (rgb := load(path)) is not None]
     if not pictures:
         raise InputError("--data: no picture to train on")
     out = Path(out)
     with locked(out), one_thread():
-        hashes = {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-        settings = config.model_dump(exclude={"workers"})
-        progress = Progress.of(out, settings, hashes)
+        hashes = hashes_of(loaded)
+        progress = Progress.of(out, "watermark", config.model_dump(exclude={"workers"}), hashes)
+        if progress.finished:
+            return trained(progress, config.steps, unused)
         net, log = fit(pictures, config, tell, held, progress)
-        notes = {"title": "million-ird watermark detector", "training": config.model_dump_json(exclude={"init"})}
+        notes = {
+            "title": "million-ird watermark detector",
+            "training": config.model_dump_json(exclude={"init", "workers"}),
+        }
         scales = scales_of(net, [seen(Frame(picture), PIXELS) for picture in pictures[:_SCALED]])
         net.offset = torch.tensor(offset(asked(to_onnx(net, notes, scales)), pictures, config))
         model = to_onnx(net, notes, scales)
@@ -112,11 +119,19 @@ def train_watermark(
             "init": None if config.init is None else hashlib.sha256(Path(config.init).read_bytes()).hexdigest(),
             "parameters": sum(p.numel() for part in (*net.steps(), net.head) for p in part.parameters()),
             "held_out": figures,
+            "held_out_pictures": len(held),
         }
         facts |= {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
         facts |= {"seconds": round(seconds), "torch": torch.__version__, "machine": platform.machine()}
-        path = progress.deliver("watermark", model, card(facts), log, facts)
-    return Trained(str(out), str(path), config.steps, len(pictures), seconds, figures)
+        progress.deliver(model, card(facts), log, facts)
+    return Trained(str(out), str(progress.model), config.steps, len(pictures), seconds, figures, unused)
+
+
+def trained(progress: Progress, steps: int, unused: Sequence[str]) -> Trained:
+    """What a finished run gave."""
+    facts = progress.finished or {}
+    count, seconds, figures = len(facts["pictures"]), facts["seconds"], facts["held_out"]
+    return Trained(str(progress.folder), str(progress.model), steps, count, seconds, figures, unused)
 
 
 @contextmanager

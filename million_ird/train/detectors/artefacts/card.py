@@ -13,8 +13,12 @@ def card(facts: Mapping[str, Any]) -> str:
     scores = "Not checked."
     if held:
         rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in held.items())
+        count = facts["held_out_pictures"]
+        which = (
+            f"{count} photos that were held out" if count else "the photos that it was trained on, none being held out"
+        )
         scores = (
-            f"On {config['checks']:,} degraded parts of {facts['held_out_pictures']} photos that were held out, all "
+            f"On {config['checks']:,} degraded parts of {which}, all "
             f"that happened to them mixed as in training:\n\n| | |\n|---|---:|\n{rows}"
         )
     return f"""# Artefact estimator

@@ -28,8 +28,8 @@ from million_ird.train.detectors.artefacts.net import HEADS, UNITS, Estimator, l
 from million_ird.train.detectors.artefacts.samples import KINDS, LABELS, WEATHER, Samples
 from million_ird.train.detectors.artefacts.settings import ArtefactConfig
 from million_ird.train.detectors.progress import Progress
-from million_ird.train.detectors.samples import load, photos
-from million_ird.train.detectors.training import Trained, auc, need_onnx, one_thread, share
+from million_ird.train.detectors.samples import hashes_of, load, photos
+from million_ird.train.detectors.training import Trained, auc, need_onnx, one_thread, share, trained
 
 LOG = "artefacts.jsonl"
 
@@ -56,19 +56,23 @@ def train_artefacts(
         tell: is told of every step, and before the first of pictures that were made.
 
     Raises:
-        InputError: no pictures; or the folder holds a run that was cut off, with another configuration or pictures.
+        InputError: no pictures; or the folder holds a run with another configuration or other pictures.
         MirdError: the package `onnx` is missing.
         OutputError: the folder can't be written, or another run works in it.
     """
     config = config or ArtefactConfig()
     need_onnx()
-    pictures, held = clean(photos(data)), clean(photos(data, held=True))
+    paths = photos(data)
+    pictures, held = clean(paths), clean(photos(data, held=True))
+    unused = [str(path) for path in paths if path not in pictures]
     if not pictures:
         raise InputError(f"--data: no picture of {SIDE} px or more to train on")
     out = Path(out)
     with locked(out), one_thread():
-        hashes = {"/".join(path.parts[-2:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in pictures}
-        progress = Progress.of(out, config.model_dump(), hashes, LOG)
+        hashes = hashes_of(pictures)
+        progress = Progress.of(out, "artefacts", config.model_dump(), hashes, LOG)
+        if progress.finished:
+            return trained(progress, config.steps, unused)
         net, log = fit(list(pictures.values()), config, tell, progress)
         seconds, busy = progress.seconds, progress.busy
         figures = check(net, list((held or pictures).values()), config)
@@ -93,8 +97,8 @@ def train_artefacts(
             "torch": torch.__version__,
             "machine": platform.machine(),
         }
-        path = progress.deliver("artefacts", model, card(facts), log, facts)
-    return Trained(str(out), str(path), config.steps, len(pictures), seconds, figures)
+        progress.deliver(model, card(facts), log, facts)
+    return Trained(str(out), str(progress.model), config.steps, len(pictures), seconds, figures, unused)
 
 
 def clean(paths: Sequence[Path]) -> dict[Path, Bytes]:
