@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 from curves import svg
+from testdata import TEST_DATA, need
 
 from million_ird import degrade as D
 from million_ird.images import decode
@@ -37,7 +37,6 @@ from million_ird.train.detectors.artefacts.samples import spread
 from million_ird.train.detectors.samples import photos
 from million_ird.train.detectors.training import auc
 
-TEST_DATA = Path(os.environ.get("MIRD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SETS = ("kodak24", "cbsd68")
 SEED = 2024
 SIGMAS = (0, 5, 10, 15, 25, 35, 50)
@@ -67,6 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="figures as JSON")
     parser.add_argument("--curves", type=Path, help="ROC curves as SVG")
     given = parser.parse_args()
+    need("kodak24", "cbsd68", "cid22")
     cv2.setNumThreads(1)
     meters = {name: create(name) for name in CLASSICAL} | {"artefacts": Artefacts(model=given.model)}
     print(f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}\n")

@@ -27,13 +27,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import simplejpeg
+from testdata import TEST_DATA
 
 from million_ird.curate.measure import Measurer
 from million_ird.curate.settings import DEFAULT_METERS, load_config
 from million_ird.images import decode, encode_jpeg
 from million_ird.sources import resolve
-
-TEST_DATA = Path(os.environ.get("MIRD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def make_images(folder: Path, sources: Path, count: int) -> list[Path]:

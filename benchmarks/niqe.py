@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
+from testdata import TEST_DATA
 
 from million_ird import degrade as D
 from million_ird.images import decode
@@ -42,7 +42,6 @@ from scripts.fit_niqe import fit
 WIDTH, HEIGHT = 1024, 852
 ROUNDS, CALLS = 30, 5
 
-TEST_DATA = Path(os.environ.get("MIRD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 STRENGTHS = {
     "noise, sigma 5 15 30 50": [D.GaussianNoise(sigma=s) for s in (5, 15, 30, 50)],
     "Gaussian blur, sigma .8 1.5 2.5 4": [D.GaussianBlur(sigma=s) for s in (0.8, 1.5, 2.5, 4)],

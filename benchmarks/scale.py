@@ -27,10 +27,10 @@ from statistics import fmean
 
 import numpy as np
 import psutil
+from testdata import TEST_DATA
 
 from million_ird.images import decode, encode_jpeg
 
-TEST_DATA = Path(os.environ.get("MIRD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ASKED = 15  # percent: what Ray may cost
 SHARDS = 40  # in a run, so that none is alone at its end for long
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from testdata import TEST_DATA, need
 
 from million_ird.curate.settings import load_config
 from million_ird.degrade.watermark import HELD_OUT, TRAINING, Marked, Style, stamp
@@ -36,7 +36,6 @@ from million_ird.train.detectors.decoys import DECOYS
 from million_ird.train.detectors.samples import HEIGHTS, load, photos
 from million_ird.train.detectors.training import auc
 
-TEST_DATA = Path(os.environ.get("MIRD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SEED = 2024
 OPACITIES = (0.15, 0.3, 0.5, 0.75, 1.001)
 HIGH = (0.0, 0.025, 0.045, 0.075, 1.0)
@@ -53,6 +52,7 @@ def main() -> None:
     parser.add_argument("--learnt", type=Path, nargs="+", default=[], help="folders that it was trained on")
     given = parser.parse_args()
     cv2.setNumThreads(1)
+    need(*given.sets, "cid22")
     meter = Watermark(model=given.model)
     limit = given.threshold or load_config("photos").policy.watermark.max
     print(f"{platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}; threshold {limit}\n")

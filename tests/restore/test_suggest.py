@@ -71,6 +71,14 @@ def test_the_command_needs_no_network_and_writes_nothing(pictures):
     assert sorted(pictures.iterdir()) == before
 
 
+def test_no_pictures_and_an_output_are_told(pictures, tmp_path):
+    (tmp_path / "empty").mkdir()
+    nothing = inside("restore", tmp_path / "empty", "--suggest")
+    assert nothing.returncode == 2 and "no pictures in" in nothing.stderr
+    written = inside("restore", pictures, "--suggest", "--out", tmp_path / "out")
+    assert written.returncode == 2 and "--suggest writes nothing" in written.stderr
+
+
 def test_without_it_network_and_folder_are_asked_for(pictures, tmp_path):
     for words, name in ((["--out", tmp_path / "out"], "--model"), (["--model", "tiny"], "--out")):
         done = inside("restore", pictures, *words)

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from million_ird.degrade.watermark import HELD_OUT, TRAINING
@@ -23,6 +24,7 @@ from million_ird.meters import Frame
 from million_ird.meters.watermark import Watermark
 from million_ird.rng import rng_for
 from million_ird.train.detectors import DetectorConfig, train_watermark
+from million_ird.train.detectors.artefacts import ArtefactConfig
 from million_ird.train.detectors.decoys import DECOYS, disguise
 from million_ird.train.detectors.depthwise import Depthwise
 from million_ird.train.detectors.drawing import Batches, batches
@@ -31,6 +33,7 @@ from million_ird.train.detectors.net import Coach, Detector, judged
 from million_ird.train.detectors.samples import Samples, cells_of, photos
 from million_ird.train.detectors.start import begin
 from million_ird.train.detectors.training import auc, loss_of
+from tests.cli.calls import inside
 
 TINY = DetectorConfig(steps=3, batch=2, size=64, workers=0, checks=4)
 
@@ -150,6 +153,12 @@ def test_a_run_that_has_kept_nothing_may_begin_again_with_other_settings(folder,
     with pytest.raises(InputError, match=r"init: nowhere\.onnx can't be read"):
         train_watermark([folder], tmp_path, TINY.model_copy(update={"init": "nowhere.onnx"}))
     assert train_watermark([folder], tmp_path, TINY).steps == 3
+
+
+@pytest.mark.parametrize(("name", "kind"), [("watermark", DetectorConfig), ("artefacts", ArtefactConfig)])
+def test_the_defaults_can_be_printed_and_read_again(name, kind):
+    printed = inside("config", name).stdout
+    assert kind.model_validate(yaml.safe_load(printed)) == kind() and "# Steps between two" in printed
 
 
 @pytest.mark.slow
