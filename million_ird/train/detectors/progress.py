@@ -74,9 +74,9 @@ class Progress:
         made.before, made.busy_before = found["seconds"], found["processor_seconds"]
         return made
 
-    def _same(self, file: Path, what: str, whole: str) -> Mapping[str, Any]:
-        """What a file says of a run, if it is this one."""
-        remedy = f"give another --out, or delete {self.folder / whole}"
+    def _same(self, file: Path, what: str, files: str) -> Mapping[str, Any]:
+        """What a file says of a run (`what`, which lies in `files`), if it is this one."""
+        remedy = f"give another --out, or delete {self.folder / files}"
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
             run = found["run"]
