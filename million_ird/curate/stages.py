@@ -278,7 +278,13 @@ def _asked(config: BuildConfig, plan: Plan | None) -> list[SourceSpec]:
 
 
 def _absolute(path: str) -> str:
-    return os.path.normpath(Path(path).expanduser().absolute())
+    """Without `..`, where that means the same: behind a link it may not."""
+    whole = Path(path).expanduser().absolute()
+    plain = Path(os.path.normpath(whole))
+    try:
+        return str(plain if plain.samefile(whole) else whole)
+    except OSError:
+        return str(whole)
 
 
 def _with_sources(config: BuildConfig, sources: Sequence[str]) -> BuildConfig:

@@ -113,7 +113,7 @@ def _frozen(config: BuildConfig, known: Collection[str]) -> dict[str, Any]:
         del file["path"], file["help"]
     for options in data["measure"]["options"].values():
         if options.get("sha256"):
-            del options["model"]  # its path may change, its bytes not
+            options.pop("model", None)  # its path may change, its bytes not
     data["measure"]["triage"] = bool(data["measure"]["triage"])
     return data
 
@@ -164,7 +164,7 @@ def public(config: BuildConfig) -> str:
     policy = config.policy.model_copy(update={"pins": pins.model_copy(update={"file": file}), "contaminated": lists})
     files = {name: one.model_copy(update={"path": Path(one.path).name}) for name, one in config.measure.onnx.items()}
     options = {
-        name: {**given, "model": Path(given["model"]).name} if "sha256" in given else given
+        name: {**given, "model": Path(given["model"]).name} if given.keys() >= {"model", "sha256"} else given
         for name, given in config.measure.options.items()
     }
     measure = config.measure.model_copy(update={"onnx": files, "options": options})

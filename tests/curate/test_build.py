@@ -108,6 +108,10 @@ def test_the_same_folder_by_another_path_is_the_same_source(corpus, tmp_path, mo
     build(["photos"], "out", SMALL)
     monkeypatch.chdir(tmp_path / "deeper")
     assert build(["../photos"], "../out", SMALL).up_to_date
+    (tmp_path / "deeper" / "far").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "deeper" / "far")
+    with pytest.raises(InputError):
+        build([tmp_path / "link" / ".." / "photos"], tmp_path / "other", SMALL)  # deeper/photos: there is none
 
 
 @pytest.mark.parametrize("command", [decide, report])
