@@ -48,6 +48,8 @@ _SUFFIX = {
     "heif": ".heic",
 }
 
+_LEAVE_OUT = "leave such inputs out by policy.pins.drop=[URI, ...], or measure all anew with --fresh"
+
 
 @dataclass(frozen=True)
 class ExportFile:
@@ -162,11 +164,9 @@ class ExportTask:
         try:
             data = self.reader.read(item)
         except BadImage as bad:
-            raise OutputError(
-                f"{item.uri}: measured but now {bad.detail}; bring it back, or build with --fresh"
-            ) from bad
+            raise OutputError(f"{item.uri}: measured but now {bad.detail}; bring it back, {_LEAVE_OUT}") from bad
         if hashlib.sha256(data).hexdigest() != row["id"]:
-            raise OutputError(f"{item.uri}: has changed since it was measured; build again with --fresh")
+            raise OutputError(f"{item.uri}: has changed since it was measured; {_LEAVE_OUT}")
         return data
 
 

@@ -145,7 +145,14 @@ class Pipeline:
         shards = []
         for shard in web_shards(self.out, self.plan):
             rows = index_rows(self.out / STORE, shard, ["key", "error", "detail"])
-            found = {row["key"] for row in rows if heals_later(row["error"], row["detail"])}
+            # What was fetched before a kill, and not measured after it, is in the store, but the ledger knows nothing.
+            part = read_parts(self.ledger, shard + 1, ["key", "status"], first=shard).to_pylist()
+            failed = {row["key"] for row in part if row["status"] == "fetch_failed"}
+            found = {
+                row["key"]
+                for row in rows
+                if heals_later(row["error"], row["detail"]) or (not row["error"] and row["key"] in failed)
+            }
             if found:
                 keys |= found
                 shards.append(shard)

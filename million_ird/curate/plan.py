@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -129,6 +130,20 @@ def _grown(out: Path, plan: Plan, config: BuildConfig, specs: Sequence[SourceSpe
     return plan
 
 
+def check_inputs(out: Path, config: BuildConfig, specs: Sequence[SourceSpec]) -> None:
+    """Refuse sources without any input, before something is deleted for their sake; those on the web are not asked.
+
+    Raises:
+        InputError: there is none.
+    """
+    if any(spec.web or spec.kind == "brought" for spec in specs):
+        return
+    skipped: Counter[str] = Counter()
+    with closing(all_items(specs, skipped, str(out.resolve()))) as items:
+        if next(items, None) is None:
+            raise InputError(nothing(config.sources.paths, skipped))
+
+
 def write_plan(out: Path, plan: Plan, shards: Iterator[pa.Table]) -> None:
     """Write a plan whose inputs are known, one table of the listing for each shard."""
     with whole(out / LISTED) as file, pq.ParquetWriter(file, _SCHEMA, compression="zstd") as writer:
@@ -186,7 +201,7 @@ def _regroup(path: Path, size: int) -> None:
 
 def all_items(
     specs: Sequence[SourceSpec], skipped: Counter[str], leave_out: str, web: Web | None = None
-) -> Iterator[Item]:
+) -> Generator[Item]:
     """The inputs of all sources, one after the other."""
     for spec in specs:
         for item in spec.open(leave_out, web).items(skipped):

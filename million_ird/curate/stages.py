@@ -17,7 +17,7 @@ from million_ird.curate.merge import Merge, merged, open_ledgers, stored_by
 from million_ird.curate.passes.ledger import check_passes
 from million_ird.curate.passes.run import check_models
 from million_ird.curate.pipeline import Pipeline, Watch
-from million_ird.curate.plan import PLAN, Plan, grow_plan, load_plan, make_plan
+from million_ird.curate.plan import PLAN, Plan, check_inputs, grow_plan, load_plan, make_plan
 from million_ird.curate.remote import mounted_again, mounted_build, push_plan
 from million_ird.curate.rules import check, lines
 from million_ird.curate.settings import BuildConfig, as_config, load_config
@@ -83,6 +83,8 @@ def build(
         need_web()
     with opened(Path(out), mount) as space:
         if fresh:
+            if taken is None:
+                check_inputs(space.out, config, specs)
             space.clear()
         plan = load_plan(space.out)
         known = plan or (taken.plan if taken else None)
@@ -183,8 +185,10 @@ def report(out: str | Path, mount: Mounted | None = None) -> Path:
 
 
 def _refuse_source(sources: Sequence[str | Path], out: Path) -> None:
-    """Raise `ConfigError` where the build would write among what it reads."""
+    """Raise `ConfigError` where a source is nothing, or where the build would write among what it reads."""
     for source in map(str, sources):
+        if not source.strip():
+            raise ConfigError("an empty SOURCE: is a variable of the shell unset? Name a folder, a file or an address")
         if "://" not in source and Path(source).expanduser().absolute() == out.absolute():
             raise ConfigError(f"--out {out}: is a SOURCE too; choose another folder, it would be full of what it wrote")
 

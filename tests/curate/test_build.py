@@ -121,6 +121,20 @@ def test_a_folder_without_a_build_is_left_as_it_is(tmp_path, command):
     assert not any(tmp_path.iterdir())
 
 
+def test_nothing_is_deleted_for_sources_that_hold_nothing(corpus, tmp_path):
+    (tmp_path / "empty").mkdir()
+    build([corpus], tmp_path / "out", SMALL)
+    before = digest(tmp_path / "out")
+    with pytest.raises(InputError, match=r"no inputs in .*empty"):
+        build([tmp_path / "empty"], tmp_path / "out", SMALL, fresh=True)
+    assert digest(tmp_path / "out") == before and build([corpus], tmp_path / "out", SMALL).up_to_date
+
+
+def test_an_empty_source_is_not_the_working_directory(tmp_path):
+    with pytest.raises(ConfigError, match="an empty SOURCE"):
+        build([""], tmp_path / "out", SMALL)
+
+
 def test_the_command_that_writes_by_a_later_decision_is_told(corpus, tmp_path):
     build([corpus], tmp_path / "out", SMALL)
     found = decide(
@@ -418,7 +432,7 @@ def test_a_file_that_changed_since_it_was_measured_stops_the_export_with_its_nam
     (folder / "a.png").write_bytes((corpus / "00.png").read_bytes())
     build([folder], tmp_path / "out", SMALL)
     (folder / "a.png").write_bytes((corpus / "03.png").read_bytes())
-    with pytest.raises(OutputError, match=r"a\.png: has changed since it was measured"):
+    with pytest.raises(OutputError, match=r"a\.png: has changed .*; leave such .* policy\.pins\.drop"):
         build([folder], tmp_path / "out", settings(export={"image": "png"}))
     # The old dataset still stands.
     assert len(list((tmp_path / "out" / "dataset" / "data").iterdir())) == 1

@@ -197,6 +197,20 @@ def test_what_failed_and_may_have_healed_is_taken_up_by_retry_failed_alone(web, 
     assert build([source], out, config, retry_failed=True).kept == 3
 
 
+def test_what_was_fetched_again_before_a_kill_is_measured_by_the_next_retry(web, tmp_path):
+    urls = [web.add("a.test", f"/{number}.jpg", first(1, error(503), file(jpeg(number)))) for number in range(3)]
+    config, out = settings(web, fetch={"retries": 0}), tmp_path / "out"
+    source = listed(tmp_path, urls)
+    assert build([source], out, config).reasons == {"fetch_failed": 3}
+    part = out / "ledger" / "base" / "part-00000.parquet"
+    failed = part.read_bytes()
+    assert build([source], out, config, retry_failed=True).kept == 3
+    part.write_bytes(failed)  # as after a kill between the store and the ledger
+    asked = len(web.log)
+    assert build([source], out, config, retry_failed=True).kept == 3
+    assert len(web.log) == asked
+
+
 def test_a_try_is_repeated_where_it_helps_and_a_retry_after_is_waited_for(web, tmp_path):
     urls = [
         web.add("a.test", "/503.jpg", first(2, error(503), file(jpeg(0)))),

@@ -69,7 +69,9 @@ def index_rows(folder: Path, shard: int, columns: Sequence[str] | None = None) -
     path = part_path(folder, shard)
     try:
         with path.open("rb") as file:
-            return pq.read_table(file, columns=list(columns) if columns else None).to_pylist()
+            # No threads: one that still reads a Python file when a short command ends aborts the interpreter.
+            read = pq.ParquetFile(file).read(columns=list(columns) if columns else None, use_threads=False)
+            return read.to_pylist()
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise OutputError(f"{path}: {error}; delete it and run the same command again") from None
 
