@@ -26,6 +26,23 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
 
+class _Twice(yaml.constructor.ConstructorError):
+    """A key stands twice in a mapping."""
+
+
+class _Strict(yaml.SafeLoader):
+    """YAML, where a key that stands twice is a mistake: PyYAML would take the last one without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in seen:
+                raise _Twice(None, None, f"'{name}' stands twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping; errors name the file and the line."""
     path = Path(path)
@@ -36,11 +53,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration file {path} cannot be read: {error}") from None
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Strict)
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(f"configuration file {path}{line}: not valid YAML") from None
+        why = getattr(error, "problem", None) if isinstance(error, _Twice) else "not valid YAML"
+        raise ConfigError(f"configuration file {path}{line}: {why}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):

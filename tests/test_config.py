@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from million_ird.config import Config, differences, load, merge, parse_sets, to_yaml
+from million_ird.config import Config, differences, load, merge, parse_sets, read_yaml, to_yaml
 from million_ird.curate.settings import PRESETS, BuildConfig, load_config
 from million_ird.errors import ConfigError
 
@@ -52,6 +52,14 @@ def test_yaml_goes_round_and_carries_the_field_docs():
     text = to_yaml(config, comments=True)
     assert load(Outer, preset=yaml.safe_load(text)) == config
     assert "# Width, px." in text
+
+
+@pytest.mark.parametrize("content", ["a: 1\nb: 2\na: 3\n", "b:\n  - {c: 1,\n     a: 2, a: 3}\n"])
+def test_a_key_that_stands_twice_is_refused(tmp_path, content):
+    file = tmp_path / "twice.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=r"twice\.yaml, line [23]: 'a' stands twice"):
+        read_yaml(file)
 
 
 @pytest.mark.parametrize("content", ["- a\n- b\n", "a: [1\n", "\x00"])

@@ -81,7 +81,10 @@ def load(recipe: str | Path | Mapping[str, Any] | Node) -> Recipe:
     if isinstance(recipe, Mapping):
         return checked(_recipe(recipe, 0))
     try:
-        return checked(_recipe(read(recipe), 0))
+        data = read(recipe)
+        if not resolved(data).get("pipeline"):
+            raise ConfigError("pipeline: holds no degradation")
+        return checked(_recipe(data, 0))
     except ConfigError as error:
         raise ConfigError(f"recipe {recipe}: {error}") from None
 

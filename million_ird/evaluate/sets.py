@@ -113,7 +113,7 @@ class TestSet:
         if given.shape != target.shape:
             raise InputError(
                 f"{pair.degraded}: {given.shape[1]}x{given.shape[0]} px, its target {pair.clean.name} has "
-                f"{target.shape[1]}x{target.shape[0]} px; run `mird data check`"
+                f"{target.shape[1]}x{target.shape[0]} px; run `mird data check {_layout(self.spec)} {self.spec.path}`"
             )
         try:
             given, target = (np.ascontiguousarray(protocol.cut(image)) for image in (given, target))
@@ -188,7 +188,7 @@ def open_set(spec: Spec) -> TestSet:
         InputError: the folder is not laid out as expected, or nothing degrades its clean pictures.
         ConfigError: its recipe is wrong.
     """
-    layout = spec.layout or (spec.name if spec.name in LAYOUTS else _guess(spec.path))
+    layout = _layout(spec)
     found = find(layout, spec.path, spec.split)
     paired = any(pair.degraded for pair in found.pairs)
     if not found.pairs:
@@ -199,6 +199,10 @@ def open_set(spec: Spec) -> TestSet:
         raise InputError(f"{spec.name}: clean pictures; add ,sigma=25 or ,recipe=NAME (sigma=0: as they are)")
     recipe = load(spec.recipe) if spec.recipe else None
     return TestSet(spec, found, found.pairs[: spec.limit or None], recipe)
+
+
+def _layout(spec: Spec) -> str:
+    return spec.layout or (spec.name if spec.name in LAYOUTS else _guess(spec.path))
 
 
 def _guess(path: str) -> str:

@@ -119,7 +119,10 @@ def _train(config: TrainConfig, out: Path, resume: bool, tell: Tell, mates: Team
     state.position.frozen = stage.frozen(net)
     if resume and (last := checkpoint.latest(out / "checkpoints")):
         data, frozen = state.position.data, state.position.frozen
-        checkpoint.restore(state, last)
+        try:
+            checkpoint.restore(state, last)
+        except InputError as error:
+            raise InputError(f"{error}; delete {last}, and the run goes on from the one before") from None
         if state.position.frozen and not frozen == state.position.frozen == stage.frozen(net):
             raise OutputError(f"{out}: --init {config.init} is another base than it began with; put that one back")
         if state.position.data != data:

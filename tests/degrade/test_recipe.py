@@ -91,6 +91,13 @@ def test_what_is_wrong_is_named_by_its_path(pipeline, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("content", ["", "pipeline: []\n", "name: nothing\n"])
+def test_a_recipe_file_without_a_degradation_is_refused(tmp_path, content):
+    (tmp_path / "empty.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=r"empty\.yaml: pipeline: holds no degradation"):
+        load(tmp_path / "empty.yaml")
+
+
 def test_a_recipe_may_include_another_and_change_it(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("include: dynet\nname: mine\nset: {pipeline.0.shares: [0.2, 0.6]}\n")

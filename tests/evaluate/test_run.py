@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -300,3 +301,11 @@ def test_a_trained_models_folder_names_its_build(built, tmp_path):
     assert contamination.near_by(tmp_path) == []
     with pytest.raises(InputError, match="no ledger here"):
         contamination.ledger_of(tmp_path)
+
+
+def test_a_pair_of_two_sizes_names_the_command_that_lists_them(tmp_path):
+    save(tmp_path / "p" / "lq" / "a.png", np.zeros((16, 15, 3), np.uint8))
+    save(tmp_path / "p" / "hq" / "a.png", np.zeros((16, 16, 3), np.uint8))
+    test = open_set(parse(f"odd={tmp_path / 'p'}"))
+    with pytest.raises(InputError, match=rf"15x16 px.*run `mird data check pairs {re.escape(str(tmp_path / 'p'))}`"):
+        list(test.samples(STRICT))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,6 +91,27 @@ train(settings, {str(tmp_path / "run")!r}, tell=tell)
     assert same(weights(tmp_path / "run"), weights(whole))
     assert same(models.load(tmp_path / "run" / "model").state_dict(), models.load(whole / "model").state_dict())
     assert read(tmp_path / "run", "validation") == read(whole, "validation")
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_goes_on(tmp_path, data):
+    settings = config("dynet", "pretrain", [data], steps=6, save__every=2)
+
+    def tell(position, figures):
+        if position.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "run", tell=tell)
+    last = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
+    (last / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(
+        InputError, match=rf"is no safetensors file.*delete {re.escape(str(last))}, and the run goes on"
+    ):
+        train(settings, tmp_path / "run", resume=True)
+    shutil.rmtree(last)
+    assert train(settings, tmp_path / "run", resume=True).step == 6
+    train(settings, tmp_path / "whole")
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
 
 
 @pytest.mark.slow
