@@ -82,9 +82,10 @@ def load(recipe: str | Path | Mapping[str, Any] | Node) -> Recipe:
         return checked(_recipe(recipe, 0))
     try:
         data = read(recipe)
+        found = checked(_recipe(data, 0))
         if not resolved(data).get("pipeline"):
             raise ConfigError("pipeline: holds no degradation")
-        return checked(_recipe(data, 0))
+        return found
     except ConfigError as error:
         raise ConfigError(f"recipe {recipe}: {error}") from None
 
