@@ -208,6 +208,16 @@ def part_path(folder: Path, shard: int) -> Path:
     return folder / f"part-{shard:05d}.parquet"
 
 
+def native(path: Path) -> pa.OSFile:
+    """A file for Arrow to read. Opened, so that it reads no meaning (hive partitions) into the folder's name; and not
+    by Python: its threads, which may outlast the reading, would abort a short command at its end over such a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    return pa.OSFile(os.fsencode(path))
+
+
 def read_parts(folder: Path, shards: int, columns: Sequence[str] | None = None, first: int = 0) -> pa.Table:
     """Parts `first` to `shards` - 1 of a pass as one table, in shard order.
 
@@ -218,8 +228,7 @@ def read_parts(folder: Path, shards: int, columns: Sequence[str] | None = None, 
     for shard in range(first, shards):
         path = part_path(folder, shard)
         try:
-            # Opened as a file, so that pyarrow does not read meaning (hive partitions) into the folder's name.
-            with path.open("rb") as file:
+            with native(path) as file:
                 tables.append(pq.read_table(file, columns=list(columns) if columns is not None else None))
         except FileNotFoundError:
             raise OutputError(

@@ -24,7 +24,7 @@ from million_ird.images.header import sniff
 from million_ird.records import Item
 from million_ird.sources.web.answer import Answer, status_of
 from million_ird.sources.web.guard import host_of
-from million_ird.tables import add_member, output_error, part_path, sync_folder, whole, write_table
+from million_ird.tables import add_member, native, output_error, part_path, sync_folder, whole, write_table
 
 SCHEMA = pa.schema(
     [
@@ -68,10 +68,8 @@ def index_rows(folder: Path, shard: int, columns: Sequence[str] | None = None) -
     """
     path = part_path(folder, shard)
     try:
-        with path.open("rb") as file:
-            # No threads: one that still reads a Python file when a short command ends aborts the interpreter.
-            read = pq.ParquetFile(file).read(columns=list(columns) if columns else None, use_threads=False)
-            return read.to_pylist()
+        with native(path) as file:
+            return pq.read_table(file, columns=list(columns) if columns else None).to_pylist()
     except (FileNotFoundError, pa.ArrowInvalid) as error:
         raise OutputError(f"{path}: {error}; delete it and run the same command again") from None
 
